@@ -1,0 +1,63 @@
+//! Every byte that the kernel side and user space share, and the packet parser that runs on both.
+//!
+//! Rules for this crate:
+//! - `no_std`, no allocation, nothing that can panic: the same code is compiled for BPF.
+//! - Every shared struct is `repr(C)`, without hidden padding (`zerocopy` refuses it), and says of
+//!   each field its unit and byte order.
+//! - Addresses are in network byte order, IPv4 in the first four bytes and zeros behind it.
+//!   Ports are in host byte order. Times are `CLOCK_MONOTONIC` nanoseconds.
+//! - A change of any struct here changes both sides at once: there is no second definition.
+#![no_std]
+
+pub mod counter;
+pub mod drop;
+pub mod filter;
+pub mod flow;
+pub mod key;
+pub mod offset;
+pub mod parse;
+pub mod record;
+pub mod route;
+
+/// Names of the BPF maps, as the object file spells them.
+pub mod map {
+    /// `HASH`: [`crate::key::FlowKey`] → [`crate::flow::FlowValue`].
+    pub const FLOWS: &str = "FLOWS";
+    /// `HASH`: [`crate::drop::DropKey`] → [`crate::drop::DropValue`].
+    pub const DROPS: &str = "DROPS";
+    /// `HASH`: [`crate::drop::IcmpKey`] → [`crate::drop::IcmpValue`].
+    pub const ICMP_ERRORS: &str = "ICMP_ERRORS";
+    /// `HASH`: [`crate::route::FailKey`] → [`crate::route::FailValue`].
+    pub const ROUTE_FAILS: &str = "ROUTE_FAILS";
+    /// `RINGBUF`: [`crate::record`].
+    pub const EVENTS: &str = "EVENTS";
+    /// `PERCPU_ARRAY`: `u64` for each [`crate::counter::Counter`].
+    pub const COUNTERS: &str = "COUNTERS";
+    /// `HASH`: netns inode `u32` → [`crate::NETNS_FULL`] or [`crate::NETNS_EDGE`].
+    pub const NETNS: &str = "NETNS";
+    /// `HASH`: ifindex `u32` → `u32` 1, used when `-i` narrows the devices.
+    pub const DEVICES: &str = "DEVICES";
+    /// `ARRAY[1]`: [`crate::filter::FilterProg`].
+    pub const FILTER: &str = "FILTER";
+    /// `HASH`: return address `u64` → `u32` 1; frees there are no loss and only counted.
+    pub const NO_LOSS: &str = "NO_LOSS";
+}
+
+/// Names of the read-only globals that user space fills before the programs are loaded.
+pub mod global {
+    /// `[u32; OFF_COUNT]`: byte offset of each [`crate::offset::Off`].
+    pub const OFF: &str = "OFF";
+    /// `u32`: inode of the network namespace that is traced in full.
+    pub const HOME_NETNS: &str = "HOME_NETNS";
+    /// `u32`: not 0 when several namespaces are traced in full (`--netns`).
+    pub const MULTI_NETNS: &str = "MULTI_NETNS";
+    /// `u32`: not 0 when `DEVICES` narrows what is traced.
+    pub const ONLY_DEVICES: &str = "ONLY_DEVICES";
+    /// `u32`: not 0 when each packet is sent to user space (`--packets`).
+    pub const EACH_PACKET: &str = "EACH_PACKET";
+}
+
+/// Value in the `NETNS` map: the node, every hook applies.
+pub const NETNS_FULL: u32 = 1;
+/// Value in the `NETNS` map: a pod, only drops, local route failures and retransmits.
+pub const NETNS_EDGE: u32 = 2;

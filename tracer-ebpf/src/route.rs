@@ -1,0 +1,116 @@
+//! Route decisions: what the packet's dst entry and the fib lookups say.
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+use crate::key::Tuple;
+
+/// The packet had a dst entry and it was decoded.
+pub const ROUTE_DST: u8 = 1;
+/// A fib lookup of this very packet's addresses was seen on this CPU and gave `table`.
+pub const ROUTE_LOOKUP: u8 = 2;
+/// The lookup that was seen names another device than the dst: one of several next hops.
+pub const ROUTE_OTHER_NEXTHOP: u8 = 4;
+/// The packet had no dst entry: bridged, or redirected by a BPF program.
+pub const ROUTE_NO_DST: u8 = 8;
+/// The dst is a metadata dst of a collect-metadata tunnel (`DST_METADATA`), not a route.
+pub const ROUTE_METADATA: u8 = 16;
+/// The dst is `br_netfilter`'s fake table (`DST_FAKE_RTABLE`): bridged.
+pub const ROUTE_FAKE: u8 = 32;
+/// The dst carries a lightweight tunnel state (`encap …` on the route).
+pub const ROUTE_LWTUNNEL: u8 = 64;
+
+/// The decision for a packet, as far as it can be read at this hook.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Route {
+    /// Next hop address, network byte order; zeros when the destination is on-link.
+    pub gateway: [u8; 16],
+    /// Ifindex of `dst->dev`: the egress device that routing chose.
+    pub oif: u32,
+    /// Table id; 0 when not known (IPv4 dst entries do not carry it).
+    pub table: u32,
+    /// Positive errno of the decision, 0 for none.
+    pub error: u32,
+    /// Path MTU kept in the route, bytes; 0 for none.
+    pub pmtu: u32,
+    /// Metric of the matched route; 0 when not known.
+    pub metric: u32,
+    /// VNI of the lightweight tunnel on the route; 0 for none.
+    pub lwt_vni: u32,
+    /// `DST_*` flags of the dst entry (`net/dst.h`).
+    pub dst_flags: u32,
+    /// Prefix length of the matched route; 255 when not known.
+    pub prefix_len: u8,
+    /// `RTN_*` of `linux/rtnetlink.h`: 1 unicast, 2 local, 6 blackhole, …; 0 when not known.
+    pub kind: u8,
+    /// 0 on-link, [`crate::key::FAMILY_IPV4`] or [`crate::key::FAMILY_IPV6`].
+    pub gw_family: u8,
+    /// `ROUTE_*` bits: how it is known.
+    pub how: u8,
+}
+
+/// Key of failed lookups of local senders: no packet was ever made.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct FailKey {
+    /// Addresses and ports of the flow that was looked up; zeros where the sender left them open.
+    pub tuple: Tuple,
+    /// Inode number of the network namespace.
+    pub netns: u32,
+}
+
+/// Failed lookups of local senders.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct FailValue {
+    /// Table walks that ended without a route. A walk that a later table answers is taken back.
+    pub count: u64,
+    /// Time of the first one.
+    pub first_ns: u64,
+    /// Time of the last one.
+    pub last_ns: u64,
+    /// Table that each walk starts with; a second sight of it is a new walk.
+    pub first_table: u32,
+    /// Table of the last lookup of the walk.
+    pub table: u32,
+    /// Positive errno: 101 no route, 22 blackhole, 113 unreachable, 13 prohibit.
+    pub errno: u32,
+    /// Process that asked.
+    pub pid: u32,
+    /// Its name, NUL padded.
+    pub comm: [u8; 16],
+}
+
+/// The result of the most recent lookup for a pair of addresses on one CPU.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct LookupSlot {
+    /// Source address as it was looked up (zeros: left open by the sender).
+    pub saddr: [u8; 16],
+    /// Destination address.
+    pub daddr: [u8; 16],
+    /// Time of the lookup.
+    pub ts_ns: u64,
+    /// Namespace.
+    pub netns: u32,
+    /// 1 output, above: input device.
+    pub iif: u32,
+    /// Table that answered, or that did not (`errno` says which).
+    pub table: u32,
+    /// First next hop's device; 0 for none.
+    pub oif: u32,
+    /// Positive errno; 11 (`EAGAIN`) means no match in this table.
+    pub errno: u32,
+    /// Metric of the matched route, when it could be read.
+    pub metric: u32,
+    /// Address family, [`crate::key::FAMILY_IPV4`] or [`crate::key::FAMILY_IPV6`].
+    pub family: u8,
+    /// `RTN_*` of the matched route; 0 when not known.
+    pub kind: u8,
+    /// Padding.
+    pub reserved: [u8; 6],
+}

@@ -1,0 +1,129 @@
+//! Route decisions as far as the kernel side can read them.
+
+use std::{fmt, net::IpAddr};
+
+use serde::{Deserialize, Serialize};
+
+use super::Ifindex;
+
+/// Result type of a route, as `ip route` prints it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RouteKind {
+    /// Forwarded or sent to a next hop.
+    Unicast,
+    /// Delivered to this node.
+    Local,
+    /// Broadcast.
+    Broadcast,
+    /// Anycast.
+    Anycast,
+    /// Multicast.
+    Multicast,
+    /// Silently discarded.
+    Blackhole,
+    /// Discarded with ICMP unreachable.
+    Unreachable,
+    /// Discarded with ICMP prohibited.
+    Prohibit,
+    /// Lookup goes on in the next rule.
+    Throw,
+    /// No route matched in any table.
+    None,
+    /// Not known.
+    Unknown,
+}
+
+impl RouteKind {
+    /// From the kernel's `RTN_*` numbers (`linux/rtnetlink.h`).
+    pub fn from_rtn(n: u8) -> Self {
+        match n {
+            1 => Self::Unicast,
+            2 => Self::Local,
+            3 => Self::Broadcast,
+            4 => Self::Anycast,
+            5 => Self::Multicast,
+            6 => Self::Blackhole,
+            7 => Self::Unreachable,
+            8 => Self::Prohibit,
+            9 => Self::Throw,
+            _ => Self::Unknown,
+        }
+    }
+
+    /// The name, as `ip route` prints it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Unicast => "unicast",
+            Self::Local => "local",
+            Self::Broadcast => "broadcast",
+            Self::Anycast => "anycast",
+            Self::Multicast => "multicast",
+            Self::Blackhole => "blackhole",
+            Self::Unreachable => "unreachable",
+            Self::Prohibit => "prohibit",
+            Self::Throw => "throw",
+            Self::None => "none",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+impl fmt::Display for RouteKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// How a decision is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum How {
+    /// A fib lookup for this packet's addresses was seen and agrees with its dst entry.
+    Lookup,
+    /// Read from the packet's dst entry; the lookup that was seen named another next hop.
+    Dst,
+    /// Read from the packet's dst entry; no lookup was seen, the route was cached.
+    Cached,
+    /// No dst entry: worked out from the egress device.
+    Inferred,
+}
+
+impl How {
+    /// The name in machine output.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Lookup => "lookup",
+            Self::Dst => "dst",
+            Self::Cached => "cached",
+            Self::Inferred => "inferred",
+        }
+    }
+}
+
+/// What routing decided for a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct RouteDecision {
+    /// Result type.
+    pub kind: RouteKind,
+    /// Table that answered; `None` when not known.
+    pub table: Option<u32>,
+    /// Next hop; `None` when the destination is on-link.
+    pub gateway: Option<IpAddr>,
+    /// Egress device that routing chose; `None` when there is none or it is not known.
+    pub dev: Option<Ifindex>,
+    /// Prefix length of the matched route.
+    pub prefix_len: Option<u8>,
+    /// Metric of the matched route.
+    pub metric: Option<u32>,
+    /// Path MTU kept in the route, bytes.
+    pub pmtu: Option<u32>,
+    /// Positive errno, 0 for none.
+    pub errno: u32,
+    /// VNI of a lightweight tunnel on the route (`encap ip id …`); `Some(0)` when it has no id.
+    pub lwtunnel: Option<u32>,
+    /// The packet is bridged (`br_netfilter`'s fake dst), not routed.
+    pub bridged: bool,
+    /// How it is known.
+    pub how: How,
+}

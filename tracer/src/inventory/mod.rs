@@ -1,0 +1,57 @@
+//! What is configured on the node, as plain data: links, addresses, routes, rules, neighbours.
+//!
+//! Filled by `net` from netlink when live and from a capture file otherwise. Nothing here asks
+//! the kernel for anything.
+
+mod fib;
+mod link;
+mod names;
+mod netns;
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+pub use fib::{Nexthop, Neighbour, Prefix, Route, Rule, RuleAction, table_name};
+pub use link::{Address, Link, LinkKind, Role};
+pub use names::{DropReasons, Names, Symbols};
+pub use netns::Netns;
+
+use crate::event::{Ifindex, NetnsId};
+
+/// Everything known about the node that the kernel side does not say.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Inventory {
+    /// Host name, or the name of the namespace when it has one (`ip netns`).
+    pub node: String,
+    /// Kernel release, as `uname -r`.
+    pub kernel: String,
+    /// The namespace that tracer runs in.
+    pub home: NetnsId,
+    /// The namespaces that are traced: the home one and the pods behind it.
+    pub netns: BTreeMap<NetnsId, Netns>,
+}
+
+impl Inventory {
+    /// The home namespace.
+    pub fn home(&self) -> Option<&Netns> {
+        self.netns.get(&self.home)
+    }
+
+    /// A link by namespace and number.
+    pub fn link(&self, netns: NetnsId, dev: Ifindex) -> Option<&Link> {
+        self.netns.get(&netns)?.links.get(&dev)
+    }
+
+    /// The far end of a veth or netkit pair, when its namespace is known.
+    pub fn peer(&self, netns: NetnsId, dev: Ifindex) -> Option<(NetnsId, &Link)> {
+        let link = self.link(netns, dev)?;
+        let (peer_netns, peer) = (link.peer_netns?, link.peer?);
+        Some((peer_netns, self.link(peer_netns, peer)?))
+    }
+
+    /// The device's name, `if7` when it is not known.
+    pub fn dev_name(&self, netns: NetnsId, dev: Ifindex) -> String {
+        self.link(netns, dev).map_or_else(|| dev.to_string(), |l| l.name.clone())
+    }
+}

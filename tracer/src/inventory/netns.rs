@@ -1,0 +1,48 @@
+//! One network namespace.
+
+use std::{collections::BTreeMap, net::IpAddr};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Address, Link, Neighbour, Route, Rule};
+use crate::event::{Ifindex, NetnsId};
+
+/// The network configuration of one namespace.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Netns {
+    /// Inode number.
+    pub id: NetnsId,
+    /// Name under `/run/netns`, when it has one.
+    pub name: Option<String>,
+    /// A process in it, when one was found.
+    pub pid: Option<u32>,
+    /// True for a pod: entered only for what the node's story needs.
+    pub edge: bool,
+    /// Links by number.
+    pub links: BTreeMap<Ifindex, Link>,
+    /// Routes of all tables and both families, in the order of the kernel's dump.
+    pub routes: Vec<Route>,
+    /// Rules of both families, by preference.
+    pub rules: Vec<Rule>,
+    /// Neighbour entries.
+    pub neighbours: Vec<Neighbour>,
+    /// Sysctls that explain losses, by name below `net/` (`ipv4/ip_forward` → `1`).
+    pub sysctls: BTreeMap<String, String>,
+}
+
+impl Netns {
+    /// The link that has `address`.
+    pub fn owner(&self, address: IpAddr) -> Option<&Link> {
+        self.links.values().find(|l| l.addresses.iter().any(|a| a.address == address))
+    }
+
+    /// A link by name.
+    pub fn link_named(&self, name: &str) -> Option<&Link> {
+        self.links.values().find(|l| l.name == name)
+    }
+
+    /// Addresses with the link they are on.
+    pub fn addresses(&self) -> impl Iterator<Item = (&Link, &Address)> {
+        self.links.values().flat_map(|l| l.addresses.iter().map(move |a| (l, a)))
+    }
+}

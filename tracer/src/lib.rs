@@ -1,0 +1,25 @@
+//! tracer: what this node did with each packet, per flow, and why.
+//!
+//! Data flows one way:
+//!
+//! ```text
+//! kernel hooks ─ ring buffer and maps ─▶ decode ─▶ model ─▶ diagnose ─▶ views
+//!  (tracer-ebpf)         (probe)         (event)  (flows)   (findings)  (text, json, tui)
+//! ```
+//!
+//! - The **core** (`event inventory filter decode model diagnose view`) is pure: no root, no
+//!   netlink, no BPF, no clock. Live and replay differ only in who feeds the model.
+//! - The **edges** (`kernel net probe`) ask the machine and produce core types. The core
+//!   never calls an edge.
+//! - `pipeline` joins them and `cli` drives it. `cargo xtask layers` checks the allowed edges.
+
+pub mod decode;
+pub mod diagnose;
+pub mod event;
+pub mod filter;
+pub mod inventory;
+pub mod kernel;
+pub mod model;
+pub mod net;
+pub mod probe;
+pub mod view;

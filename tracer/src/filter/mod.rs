@@ -11,6 +11,8 @@
 mod ast;
 mod clause;
 mod error;
+mod head;
+mod hint;
 mod lower;
 mod matches;
 mod parse;

@@ -12,7 +12,8 @@ use winnow::{
 use super::{
     FilterError,
     ast::{Expr, Layer, Side},
-    primitive::{self, Head},
+    head::Head,
+    hint, primitive,
 };
 
 /// Longest filter, in bytes.
@@ -121,7 +122,7 @@ fn whole(input: &mut Input<'_>) -> PResult<Option<Expr>> {
     } else if word.is_empty() {
         None
     } else {
-        Some(primitive::juxtaposed(input.state.carried, word))
+        Some(hint::juxtaposed(input.state.carried, word))
     };
     fault(
         at,

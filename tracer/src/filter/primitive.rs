@@ -3,105 +3,13 @@
 use winnow::{Parser as _, combinator::opt, error::ErrMode, stream::Location as _};
 
 use super::{
-    ast::{Atom, Expr, Family, Layer, Side, proto_keyword},
+    ast::{Atom, Expr, Family, Layer},
+    head::{Head, Kind, Only},
+    hint::{is_foreign, is_keyword, unknown},
     parse::{Fault, Input, PResult, fault, keyword, layer, side, values, word},
-    value::{self, BadValue, OWN, Own, Value},
+    value::{self, BadValue, OWN, Value},
 };
 use crate::event::Proto;
-
-/// The qualifiers in front of a value.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Head {
-    layer: Option<Layer>,
-    only: Option<Only>,
-    side: Option<Side>,
-    kind: Kind,
-}
-
-/// `tcp`, `ip6` in front of other qualifiers.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Only {
-    Family(Family),
-    Proto(Proto),
-}
-
-/// What the value is.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Kind {
-    /// An address or a network, without a keyword.
-    Bare,
-    Host,
-    Net,
-    Port,
-    PortRange,
-    Proto,
-    Own(Own),
-}
-
-/// Words of pcap-filter that have no meaning for flows.
-const FOREIGN: &[&str] = &[
-    "action",
-    "arp",
-    "atalk",
-    "broadcast",
-    "decnet",
-    "dir",
-    "ether",
-    "fddi",
-    "gateway",
-    "geneve",
-    "greater",
-    "ifname",
-    "iface",
-    "ipx",
-    "iso",
-    "less",
-    "link",
-    "llc",
-    "mpls",
-    "multicast",
-    "on",
-    "pppoed",
-    "pppoes",
-    "rarp",
-    "rulenum",
-    "stp",
-    "subtype",
-    "type",
-    "vlan",
-    "wlan",
-];
-
-/// All keywords that start a primitive, for hints.
-const KEYWORDS: &[&str] = &[
-    "host",
-    "net",
-    "port",
-    "portrange",
-    "src",
-    "dst",
-    "ip",
-    "ip6",
-    "tcp",
-    "udp",
-    "icmp",
-    "icmp6",
-    "sctp",
-    "proto",
-    "dev",
-    "netns",
-    "vni",
-    "mark",
-    "table",
-    "reason",
-    "drop",
-    "pod",
-    "inner",
-    "outer",
-    "not",
-    "and",
-    "or",
-];
 
 fn only(word: &str) -> Option<Only> {
     Some(match word {
@@ -125,14 +33,6 @@ fn kind(word: &str) -> Option<Kind> {
         "proto" => Kind::Proto,
         _ => return None,
     })
-}
-
-/// A hint when two primitives stand side by side.
-pub(super) fn juxtaposed(before: Option<Head>, word: &str) -> String {
-    match before {
-        None if word.parse::<u16>().is_ok() => format!("a port is written `port {word}`"),
-        _ => format!("join them: `… and {word} …`"),
-    }
 }
 
 /// One primitive.
@@ -159,10 +59,6 @@ pub(super) fn primitive(input: &mut Input<'_>) -> PResult<Expr> {
         kind: Kind::Bare,
     };
     typed(input, head)
-}
-
-fn is_keyword(w: &str) -> bool {
-    KEYWORDS.contains(&w)
 }
 
 /// There is no word where a primitive must stand.
@@ -221,57 +117,6 @@ fn first_word(input: &mut Input<'_>, layer: Option<Layer>, w: &str, at: usize) -
         }
         _ => unknown(w, at),
     }
-}
-
-fn is_foreign(w: &str) -> bool {
-    w.contains('[') || FOREIGN.contains(&w)
-}
-
-/// Not a word of the language.
-fn unknown<T>(w: &str, at: usize) -> PResult<T> {
-    if is_foreign(w) {
-        return fault(
-            at,
-            w.len(),
-            "this part of pcap-filter is not supported",
-            Some("tracer works on flows: addresses, ports and protocols of IP packets".to_owned()),
-        );
-    }
-    let near = KEYWORDS.iter().map(|k| (distance(w, k), *k)).min();
-    let hint = match near {
-        _ if w.parse::<u16>().is_ok() => Some(format!("a port is written `port {w}`")),
-        Some((d, k)) if d <= 2 && d < k.len().min(w.len()) => Some(format!("did you mean `{k}`?")),
-        _ if w.contains('.') => Some("names are not looked up: use the address".to_owned()),
-        _ => None,
-    };
-    fault(
-        at,
-        w.len(),
-        "expected a primitive (`host 10.0.0.1`, `port 53`, `dev eth0`, ...), `not` or `(`",
-        hint,
-    )
-}
-
-/// Edit distance, for hints.
-fn distance(a: &str, b: &str) -> usize {
-    if a.len() > 16 {
-        return usize::MAX;
-    }
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.bytes().enumerate() {
-        let mut diagonal = i;
-        let mut left = i + 1;
-        for (cell, y) in row.iter_mut().skip(1).zip(b.bytes()) {
-            let changed = diagonal + usize::from(x.to_ascii_lowercase() != y);
-            diagonal = *cell;
-            left = changed.min(left + 1).min(*cell + 1);
-            *cell = left;
-        }
-        if let Some(first) = row.first_mut() {
-            *first = i + 1;
-        }
-    }
-    row.last().copied().unwrap_or(usize::MAX)
 }
 
 /// Behind `tcp`, `ip6`, …: alone, or in front of other qualifiers.
@@ -363,110 +208,4 @@ fn masked(address: &str, mask: &str) -> Value<crate::inventory::Prefix> {
         return value::bad("`mask` goes with an IPv4 address without `/`");
     }
     value::masked_net(value::net(address)?, mask)
-}
-
-impl Head {
-    /// A bare address behind a value of this kind takes its qualifiers over.
-    fn takes_addresses(self) -> bool {
-        matches!(self.kind, Kind::Bare | Kind::Host | Kind::Net)
-    }
-
-    /// What the value must be, for errors.
-    fn wants(self) -> &'static str {
-        match self.kind {
-            Kind::Bare => "`host`, `net`, `port`, `portrange` or an address",
-            Kind::Host => "an IPv4 or IPv6 address",
-            Kind::Net => "a network such as 10.0.0.0/8 or fd00::/64",
-            Kind::Port => "a port",
-            Kind::PortRange => "a range of ports such as 8000-8080",
-            Kind::Proto => "a protocol",
-            Kind::Own(Own::Dev) => "the name of a device",
-            Kind::Own(Own::Netns) => "the name, inode number or a process of a network namespace",
-            Kind::Own(Own::Vni) => "a VNI",
-            Kind::Own(Own::Mark) => "a mark such as 0x10 or 0x10/0xff",
-            Kind::Own(Own::Table) => "a table: main, local, default or a number",
-            Kind::Own(Own::Reason) => "the name of a drop reason",
-            Kind::Own(Own::Pod) => "NAMESPACE/NAME of a pod",
-        }
-    }
-
-    /// Qualifiers that make no sense together.
-    fn check(self, at: usize) -> PResult<()> {
-        let wrong = match (self.kind, self.only, self.side) {
-            (Kind::Proto, Some(Only::Proto(_)), _) => "`proto` behind a protocol",
-            (Kind::Proto, _, Some(_)) => "`proto` has no source or destination",
-            (Kind::Bare | Kind::Host | Kind::Net, Some(Only::Proto(p)), _) => {
-                let word = proto_keyword(p).unwrap_or("proto");
-                return fault(
-                    at,
-                    1,
-                    format!("`{word}` stands before ports, not before addresses"),
-                    Some(format!("write `{word} and host ...`")),
-                );
-            }
-            (Kind::Port | Kind::PortRange, Some(Only::Proto(p)), _) if p.is_icmp() => {
-                "ICMP has no ports"
-            }
-            (Kind::Port | Kind::PortRange, Some(Only::Family(f)), _) => {
-                return fault(
-                    at,
-                    1,
-                    format!("`{f}` stands before addresses, not before ports"),
-                    Some(format!("write `{f} and port ...`")),
-                );
-            }
-            _ => return Ok(()),
-        };
-        fault(at, 1, wrong, None)
-    }
-
-    /// The primitive with the value `w`.
-    fn atom(self, w: &str) -> Value<Atom> {
-        let side = self.side.unwrap_or(Side::Either);
-        let port = |(first, last)| Atom::Port {
-            layer: self.layer.unwrap_or(Layer::Any),
-            side,
-            proto: match self.only {
-                Some(Only::Proto(p)) => Some(p),
-                _ => None,
-            },
-            first,
-            last,
-        };
-        let family = match self.only {
-            Some(Only::Family(f)) => Some(f),
-            _ => None,
-        };
-        let net = match self.kind {
-            Kind::Own(own) => return value::own(own, w),
-            Kind::Port => return value::port(w).map(port),
-            Kind::PortRange => return value::port_range(w).map(port),
-            Kind::Proto => {
-                let layer = self.layer.unwrap_or(Layer::Inner);
-                return value::proto(w).map(|proto| Atom::Proto {
-                    layer,
-                    family,
-                    proto,
-                });
-            }
-            Kind::Net => value::net(w)?,
-            Kind::Bare if w.contains('/') => value::net(w)?,
-            Kind::Bare | Kind::Host => value::host(w)?,
-        };
-        if family.is_some_and(|f| (f == Family::V6) != net.address.is_ipv6()) {
-            return value::bad(format!(
-                "expected an {} address",
-                if net.address.is_ipv6() {
-                    "IPv4"
-                } else {
-                    "IPv6"
-                }
-            ));
-        }
-        Ok(Atom::Net {
-            layer: self.layer.unwrap_or(Layer::Any),
-            side,
-            net,
-        })
-    }
 }

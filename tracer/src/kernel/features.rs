@@ -71,8 +71,8 @@ impl Capabilities {
         self.0 >> (capability as u32) & 1 != 0
     }
 
-    /// What the capability is for is allowed: `CAP_SYS_ADMIN` includes `CAP_BPF`, `CAP_PERFMON`
-    /// and `CAP_SYSLOG`'s view of addresses (`bpf_capable()`, `perfmon_capable()`).
+    /// What the capability is for is allowed: `CAP_SYS_ADMIN` includes `CAP_BPF` and
+    /// `CAP_PERFMON` (`bpf_capable()`, `perfmon_capable()`).
     pub fn allows(self, capability: Capability) -> bool {
         let included = matches!(capability, Capability::Bpf | Capability::Perfmon);
         self.has(capability) || included && self.has(Capability::SysAdmin)

@@ -14,7 +14,7 @@ use super::{
     pair::{Pair, pair},
     path::path,
     stitch::{Leg, stitch},
-    store::{Group, HopTotals, answer},
+    store::{DropTotals, Group, HopTotals, answer},
     topology::Topology,
 };
 use crate::event::{IcmpSample, KtimeNs, NetnsId, Tuple};
@@ -77,9 +77,7 @@ pub(super) fn build(key: &Tuple, group: &Group, context: Context<'_>) -> Built {
     let mut strays = Vec::new();
     let fragments = context.fragments;
     if let Some(rare) = &group.rare {
-        let mut drops: Vec<_> = rare.drops.iter().filter(|d| d.sample.loss).collect();
-        drops.sort_by_key(|d| (d.sample.tuple, d.sample.place.clone(), d.encap_key()));
-        for drop in drops {
+        for drop in losses(&rare.drops) {
             strays.extend(attach_drop(&mut drafts, drop, topology));
         }
         for failure in sorted(&rare.failures, |f| {
@@ -98,7 +96,7 @@ pub(super) fn build(key: &Tuple, group: &Group, context: Context<'_>) -> Built {
         attach_outer_icmp(&mut drafts, icmp);
     }
     if let Some(rare) = fragments.and_then(|f| f.rare.as_ref()) {
-        for drop in rare.drops.iter().filter(|d| d.sample.loss) {
+        for drop in losses(&rare.drops) {
             let mut drop = drop.clone();
             drop.sample.tuple = drop.sample.tuple.map(|t| whole(&t, key));
             strays.extend(attach_drop(&mut drafts, &drop, topology));
@@ -116,6 +114,21 @@ pub(super) fn build(key: &Tuple, group: &Group, context: Context<'_>) -> Built {
         built.flows.push(flow);
     }
     built
+}
+
+/// Losses in an order that does not depend on that of their reports.
+fn losses(drops: &[DropTotals]) -> Vec<&DropTotals> {
+    let mut drops: Vec<&DropTotals> = drops.iter().filter(|d| d.sample.loss).collect();
+    drops.sort_by_key(|d| {
+        let total = d.lives.total();
+        (
+            total.first,
+            d.sample.tuple,
+            d.sample.place.clone(),
+            d.encap_key(),
+        )
+    });
+    drops
 }
 
 fn sorted<T, K: Ord>(items: &[T], key: impl Fn(&T) -> K) -> Vec<&T> {

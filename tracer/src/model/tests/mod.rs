@@ -1,6 +1,11 @@
 //! A node in words: devices, hops and drops by name, paths as lines of text.
 
+mod eviction;
+mod order;
+mod outcomes;
 mod paths;
+mod tenants;
+mod tunnels;
 
 use std::{net::IpAddr, sync::Arc};
 

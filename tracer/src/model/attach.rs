@@ -2,10 +2,10 @@
 
 use super::{
     Drop,
+    chain::Chain,
     draft::Draft,
     flow::Scope,
-    stitch::Chain,
-    store::{DropTotals, answer},
+    record::{DropTotals, answer},
     topology::Topology,
     totals::Moments,
 };

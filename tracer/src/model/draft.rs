@@ -1,6 +1,6 @@
 //! A direction in the making.
 
-use super::{Drop, flow::Scope, stitch::Chain};
+use super::{Drop, chain::Chain, flow::Scope};
 use crate::event::{Encap, IcmpSample, Ifindex, KtimeNs, NetnsId, RouteFailure, Tuple};
 
 /// One direction with all that belongs to it.

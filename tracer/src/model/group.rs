@@ -8,13 +8,14 @@ use std::{
 use super::{
     Direction, Drop, Flow, FlowId, Outcome,
     attach::{attach_drop, attach_failure, attach_icmp, attach_outer_icmp, attach_tcp},
+    chain::Leg,
     draft::Draft,
     explain::Explain,
     outcome::{Answers, outcome},
     pair::{Pair, pair},
     path::path,
-    stitch::{Leg, stitch},
-    store::{DropTotals, Group, HopTotals, answer},
+    record::{DropTotals, Group, HopTotals, answer},
+    stitch::stitch,
     topology::Topology,
 };
 use crate::event::{IcmpSample, KtimeNs, NetnsId, Tuple};
@@ -70,7 +71,7 @@ pub(super) struct Context<'a> {
     pub(super) fragments: Option<&'a Group>,
 }
 
-/// Makes the flows of the group of `key` (see `store::group_key`).
+/// Makes the flows of the group of `key` (see `record::group_key`).
 pub(super) fn build(key: &Tuple, group: &Group, context: Context<'_>) -> Built {
     let topology = context.topology;
     let mut drafts = chains(key, group, context);

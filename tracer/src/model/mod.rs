@@ -6,13 +6,16 @@
 //! ```
 
 mod attach;
+mod chain;
 mod draft;
 mod explain;
+mod feeders;
 mod flow;
 mod group;
 mod outcome;
 mod pair;
 mod path;
+mod record;
 mod snapshot;
 mod stitch;
 mod store;

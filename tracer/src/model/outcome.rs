@@ -3,10 +3,10 @@
 use std::net::IpAddr;
 
 use super::{
-    Drop, Outcome,
+    Outcome,
+    chain::Chain,
     draft::Draft,
     path::{delivered_by, errno_name},
-    stitch::Chain,
     topology::Topology,
 };
 use crate::event::{Ifindex, KtimeNs, NetnsId, Proto, RouteKind, Tuple};
@@ -84,12 +84,7 @@ fn dropped(draft: &Draft, topology: &Topology) -> Option<std::sync::Arc<str>> {
             && left.is_none_or(|l| l.since(last_drop) < DROPS_OVER)
     };
     let all = left.is_none() && !kept;
-    (all || most || lasting()).then(|| reason(worst))
-}
-
-/// The kernel's reason. Where it gives none, the function that ended the packet says more.
-fn reason(drop: &Drop) -> std::sync::Arc<str> {
-    drop.place.reason.clone()
+    (all || most || lasting()).then(|| worst.place.reason.clone())
 }
 
 /// A direction without hops and drops: errors or failures only.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{draft::Draft, stitch::Chain, topology::Topology};
+use super::{chain::Chain, draft::Draft, topology::Topology};
 use crate::event::{Ifindex, Proto};
 
 const SYN: u8 = 0x02;
@@ -160,10 +160,10 @@ fn opens(a: &Draft, b: &Draft) -> bool {
     if a.tuple.is_echo() {
         return matches!(a.tuple.icmp_type(), Some(8 | 128));
     }
-    if a.tuple.proto == Proto::TCP {
-        if let Some(opens) = opens_tcp(a.tcp_flags(), b.tcp_flags()) {
-            return opens;
-        }
+    if a.tuple.proto == Proto::TCP
+        && let Some(opens) = opens_tcp(a.tcp_flags(), b.tcp_flags())
+    {
+        return opens;
     }
     (a.first(), a.tuple) < (b.first(), b.tuple)
 }

@@ -2,9 +2,9 @@
 
 use super::{
     Decision, Drop, Hop, Step,
+    chain::{Chain, ChainStep, Leg},
     draft::Draft,
     explain::{Explain, Lookup},
-    stitch::{Chain, ChainStep, Leg},
     topology::Topology,
 };
 use crate::event::{Dir, How, RouteDecision, RouteFailure, RouteKind, Tuple};

@@ -10,7 +10,8 @@ use super::{
     attach::outer_tuple,
     explain::{Explain, NoExplain},
     group::{Built, BuiltFlow, Context, build},
-    store::{DropTotals, Group, Store, group_key},
+    record::{DropTotals, Group, group_key},
+    store::Store,
     topology::Topology,
 };
 use crate::{

@@ -97,6 +97,13 @@ pub(super) struct Moments {
 }
 
 impl Moments {
+    pub(super) fn new(at: KtimeNs) -> Self {
+        Self {
+            seen: BTreeSet::from([at]),
+            ..Self::default()
+        }
+    }
+
     /// Takes a moment; true when it is new.
     pub(super) fn add(&mut self, at: KtimeNs) -> bool {
         if (self.folded > 0 && at <= self.floor) || !self.seen.insert(at) {

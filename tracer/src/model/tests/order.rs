@@ -92,7 +92,9 @@ fn add(lab: &mut Lab, (what, which, dev, in_dev, vni, size, life): Report) {
 
 fn lab_of(reports: &[Report]) -> Lab {
     let mut lab = node();
-    reports.iter().for_each(|r| add(&mut lab, *r));
+    for report in reports {
+        add(&mut lab, *report);
+    }
     lab
 }
 

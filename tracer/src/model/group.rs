@@ -1,9 +1,6 @@
 //! One group of reports → its flows.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeSet, sync::Arc};
 
 use super::{
     Direction, Drop, Flow, FlowId, Outcome,
@@ -140,28 +137,28 @@ fn sorted<T, K: Ord>(items: &[T], key: impl Fn(&T) -> K) -> Vec<&T> {
 
 /// The directions that hops were seen of.
 fn chains(key: &Tuple, group: &Group, context: Context<'_>) -> Vec<Draft> {
-    let mut legs: BTreeMap<(NetnsId, Tuple), Vec<Leg>> = BTreeMap::new();
-    for hop in &group.hops {
-        legs.entry((hop.key.netns, hop.key.tuple))
-            .or_default()
-            .push(leg(hop));
-    }
+    let mut legs: Vec<Leg> = group.hops.iter().map(leg).collect();
     for hop in context.fragments.into_iter().flat_map(|f| &f.hops) {
         let mut leg = leg(hop);
         leg.key.tuple = whole(&leg.key.tuple, key);
-        let same = legs.entry((leg.key.netns, leg.key.tuple)).or_default();
-        match same.iter_mut().find(|l| l.key == leg.key) {
+        match legs.iter_mut().find(|l| l.key == leg.key) {
             Some(known) => known.add(&leg),
-            None => same.push(leg),
+            None => legs.push(leg),
         }
     }
-    legs.into_iter()
-        .flat_map(|((_, tuple), legs)| {
-            stitch(legs, context.topology)
+    legs.sort_by_key(|l| (l.key.netns, l.key.tuple, l.counters.first, l.key));
+    let mut drafts = Vec::new();
+    while let Some(first) = legs.first().map(|l| (l.key.netns, l.key.tuple)) {
+        let others = legs.split_off(legs.partition_point(|l| (l.key.netns, l.key.tuple) == first));
+        let chains = stitch(&legs, context.topology);
+        drafts.extend(
+            chains
                 .into_iter()
-                .map(move |chain| Draft::of_chain(tuple, chain))
-        })
-        .collect()
+                .map(|chain| Draft::of_chain(first.1, chain)),
+        );
+        legs = others;
+    }
+    drafts
 }
 
 /// The tuple of the whole packets that a later fragment is of: `key` or its answer.

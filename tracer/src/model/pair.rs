@@ -1,7 +1,5 @@
 //! Pairs each direction with its answers.
 
-use std::collections::BTreeSet;
-
 use super::{chain::Chain, draft::Draft, topology::Topology};
 use crate::event::{Ifindex, Proto};
 
@@ -26,8 +24,14 @@ pub(super) fn pair(ways: Vec<Draft>, backs: Vec<Draft>, topology: &Topology) -> 
             .iter()
             .any(|o| score(draft, o, topology).is_some() && o.packets() > 0)
     };
-    let way_elsewhere: Vec<bool> = ways.iter().map(|w| elsewhere(w, &backs)).collect();
-    let back_elsewhere: Vec<bool> = backs.iter().map(|b| elsewhere(b, &ways)).collect();
+    let lonely_way = |i: usize| matched.iter().all(|(w, _)| *w != i);
+    let lonely_back = |j: usize| matched.iter().all(|(_, b)| *b != j);
+    let way_elsewhere: Vec<bool> = (ways.iter().enumerate())
+        .map(|(i, way)| lonely_way(i) && elsewhere(way, &backs))
+        .collect();
+    let back_elsewhere: Vec<bool> = (backs.iter().enumerate())
+        .map(|(j, back)| lonely_back(j) && elsewhere(back, &ways))
+        .collect();
     let mut backs: Vec<Option<Draft>> = backs.into_iter().map(Some).collect();
     let mut pairs = Vec::with_capacity(ways.len());
     for (i, way) in ways.into_iter().enumerate() {
@@ -105,16 +109,16 @@ fn score(way: &Draft, back: &Draft, topology: &Topology) -> Option<u32> {
         return None;
     }
     let netns = way.scope.netns;
-    let pods = |devs: &BTreeSet<Ifindex>| -> BTreeSet<Ifindex> {
+    let pods = |devs: &[Ifindex]| -> Vec<Ifindex> {
         devs.iter()
             .copied()
             .filter(|d| topology.is_pod_device(netns, *d))
             .collect()
     };
-    let way_entries: BTreeSet<_> = way.entry_devs().collect();
-    let way_exits: BTreeSet<_> = way.exit_devs().collect();
-    let back_entries: BTreeSet<_> = back.entry_devs().collect();
-    let back_exits: BTreeSet<_> = back.exit_devs().collect();
+    let way_entries: Vec<_> = way.entry_devs().collect();
+    let way_exits: Vec<_> = way.exit_devs().collect();
+    let back_entries: Vec<_> = back.entry_devs().collect();
+    let back_exits: Vec<_> = back.exit_devs().collect();
     // A pod's packets come in by its device and the answers leave by it, without exception.
     let ends = [
         (pods(&way_entries), pods(&back_exits)),
@@ -122,27 +126,32 @@ fn score(way: &Draft, back: &Draft, topology: &Topology) -> Option<u32> {
     ];
     if ends
         .iter()
-        .any(|(a, b)| !a.is_empty() && !b.is_empty() && a.is_disjoint(b))
+        .any(|(a, b)| !a.is_empty() && !b.is_empty() && !meet(a, b))
     {
         return None;
     }
     let (way_vnis, back_vnis) = (vnis(way, topology), vnis(back, topology));
-    let vnis_agree = !way_vnis.is_disjoint(&back_vnis);
+    let vnis_agree = meet(&way_vnis, &back_vnis);
     if !way_vnis.is_empty() && !back_vnis.is_empty() && !vnis_agree {
         return None;
     }
     let local = way.scope.dev.is_none() && back.exit_devs().next().is_none()
         || back.scope.dev.is_none() && way.exit_devs().next().is_none();
     Some(
-        4 * u32::from(!way_entries.is_disjoint(&back_exits))
+        4 * u32::from(meet(&way_entries, &back_exits))
             + 3 * u32::from(vnis_agree)
-            + 2 * u32::from(!way_exits.is_disjoint(&back_entries))
+            + 2 * u32::from(meet(&way_exits, &back_entries))
             + u32::from(local),
     )
 }
 
+/// The two have something in common. They are as short as the way through a node.
+fn meet<T: PartialEq>(a: &[T], b: &[T]) -> bool {
+    a.iter().any(|x| b.contains(x))
+}
+
 /// VNIs that the packets were seen with, or that devices on the way put on them.
-fn vnis(draft: &Draft, topology: &Topology) -> BTreeSet<u32> {
+fn vnis(draft: &Draft, topology: &Topology) -> Vec<u32> {
     let netns = draft.scope.netns;
     let legs = draft.chain.iter().flat_map(Chain::legs);
     legs.filter_map(|l| {

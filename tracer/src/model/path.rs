@@ -31,6 +31,8 @@ pub(super) fn path(draft: &Draft, topology: &Topology, explain: &dyn Explain) ->
         }
     }
     steps.extend(last_decision(draft, topology, explain).map(Step::Route));
+    // Kept for as long as the flow.
+    steps.shrink_to_fit();
     steps
 }
 

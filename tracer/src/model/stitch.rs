@@ -14,19 +14,19 @@ use super::{
     topology::Topology,
 };
 
-/// Chains of the hops of one tuple in one namespace, by time of the first packet.
-pub(super) fn stitch(mut legs: Vec<Leg>, topology: &Topology) -> Vec<Chain> {
-    legs.sort_by_key(|l| (l.counters.first, l.key));
+/// Chains of the hops of one tuple in one namespace. Hops and chains are ordered by the time of
+/// the first packet.
+pub(super) fn stitch(legs: &[Leg], topology: &Topology) -> Vec<Chain> {
     let mut feeders: Vec<Vec<usize>> = (0..legs.len())
-        .map(|i| feeders(&legs, i, topology))
+        .map(|i| feeders(legs, i, topology))
         .collect();
     let mut sets = Sets::new(legs.len());
     for (i, of) in feeders.iter().enumerate() {
         sets.join_all(i, of);
     }
-    join_orphans(&legs, &feeders, &mut sets);
+    join_orphans(legs, &feeders, &mut sets);
     for (i, feeders) in feeders.iter_mut().enumerate() {
-        let of = outer_feeders(&legs, i, topology);
+        let of = outer_feeders(legs, i, topology);
         // The outer leg of two chains cannot be split between them.
         if of
             .iter()
@@ -39,7 +39,7 @@ pub(super) fn stitch(mut legs: Vec<Leg>, topology: &Topology) -> Vec<Chain> {
             *feeders = of;
         }
     }
-    join_orphans(&legs, &feeders, &mut sets);
+    join_orphans(legs, &feeders, &mut sets);
     let mut chains: Vec<(usize, Vec<usize>)> = Vec::new();
     for i in 0..legs.len() {
         let root = sets.find(i);
@@ -51,7 +51,7 @@ pub(super) fn stitch(mut legs: Vec<Leg>, topology: &Topology) -> Vec<Chain> {
     }
     chains
         .iter()
-        .map(|(_, members)| chain(&legs, members, &feeders))
+        .map(|(_, members)| chain(legs, members, &feeders))
         .collect()
 }
 

@@ -34,7 +34,9 @@ enum Task {
     Test(test::Args),
     /// Check which module uses which, and the size of files
     Layers,
-    /// Run what a change must pass: format, layers, lints, docs, tests
+    /// Check format, layers, lints and documentation
+    Lint,
+    /// Run what a change must pass: lint, then test
     Ci,
 }
 
@@ -57,6 +59,7 @@ fn run() -> Result<ExitCode> {
         }
         Task::Test(args) => test::run(&args)?,
         Task::Layers => layers::check()?,
+        Task::Lint => ci::lint()?,
         Task::Ci => ci::run()?,
     }
     Ok(ExitCode::SUCCESS)

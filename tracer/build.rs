@@ -140,7 +140,6 @@ fn require_rust_src() -> Result<()> {
 
 /// The linker that `cargo xtask setup` installed, or else the one in `PATH`.
 fn find_linker(root: &Path) -> Result<PathBuf> {
-    println!("cargo::rerun-if-env-changed=PATH");
     let path = env::var_os("PATH").unwrap_or_default();
     let found = [root.join("target/toolchain/bin")]
         .into_iter()

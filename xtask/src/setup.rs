@@ -52,7 +52,10 @@ pub(crate) fn programs() -> Result<()> {
     if missing.is_empty() {
         return Ok(());
     }
-    let packages: Vec<&str> = missing.iter().map(|(_, package)| *package).collect();
+    let packages: Vec<String> = missing
+        .iter()
+        .map(|(_, package)| package_here(package))
+        .collect();
     let by_hand = format!("apt-get install -y {}", packages.join(" "));
     if sh::find("apt-get").is_none() {
         let programs: Vec<&str> = missing.iter().map(|(program, _)| *program).collect();
@@ -85,7 +88,17 @@ fn missing(programs: &[(&'static str, &'static str)]) -> Vec<(&'static str, &'st
         .collect()
 }
 
-fn apt(verb: &[&str], packages: &[&str]) -> Result<()> {
+/// Ubuntu has bpftool in the packages of each kernel.
+fn package_here(package: &str) -> String {
+    let os = fs::read_to_string("/etc/os-release").unwrap_or_default();
+    if package == "bpftool" && os.lines().any(|line| line == "ID=ubuntu") {
+        let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+        return format!("linux-tools-common linux-tools-{}", release.trim());
+    }
+    package.to_owned()
+}
+
+fn apt(verb: &[&str], packages: &[String]) -> Result<()> {
     let mut command = sh::command("apt-get")?;
     command
         .env("DEBIAN_FRONTEND", "noninteractive")

@@ -57,6 +57,11 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
     String::from_utf8(output.stdout).with_context(|| format!("output of `{}`", line(command)))
 }
 
+/// Runs a command whose stderr goes where ours goes, and returns what it wrote to stdout.
+pub(crate) fn stdout(command: &mut Command) -> Result<String> {
+    output(command.stderr(Stdio::inherit()))
+}
+
 /// The command as it would be typed in a shell.
 pub(crate) fn line(command: &Command) -> String {
     let mut text = String::new();

@@ -103,7 +103,7 @@ fn finding(ctx: &Context<'_>, ns: &Netns, routes: &[&Route]) -> Finding {
         table_name(first.map_or(254, |r| r.table)),
         names.join(" and "),
     );
-    summary += &match flows.len() {
+    let tail = match flows.len() {
         0 => ".".to_owned(),
         n => format!(
             ", so {} of addresses that belong to the other device {} the wrong way.",
@@ -111,6 +111,7 @@ fn finding(ctx: &Context<'_>, ns: &Netns, routes: &[&Route]) -> Finding {
             if n == 1 { "goes" } else { "go" },
         ),
     };
+    summary += &tail;
     let mut evidence: Vec<String> = routes
         .iter()
         .map(|r| format!("route: {}", text::route(ctx, ns.id, r)))
@@ -143,7 +144,7 @@ fn finding(ctx: &Context<'_>, ns: &Netns, routes: &[&Route]) -> Finding {
     }
 }
 
-/// Flows that took one of these routes though another was theirs, or that rp_filter refused
+/// Flows that took one of these routes though another was theirs, or that `rp_filter` refused
 /// because of it.
 fn affected(ctx: &Context<'_>, ns: &Netns, ipv6: bool, devs: &BTreeSet<Ifindex>) -> Vec<FlowId> {
     let misled = ctx

@@ -154,9 +154,11 @@ fn adapted(trace: &Trace<'_>, lost: crate::event::KtimeNs) -> bool {
 }
 
 fn is_too_big(icmp: &IcmpSample) -> bool {
-    match icmp.about.is_ipv6() {
-        true => icmp.icmp_type == 2,
-        false => (icmp.icmp_type, icmp.code) == (3, 4),
+    let ipv4 = (icmp.icmp_type, icmp.code) == (3, 4);
+    if icmp.about.is_ipv6() {
+        icmp.icmp_type == 2
+    } else {
+        ipv4
     }
 }
 

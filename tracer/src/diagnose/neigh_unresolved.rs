@@ -1,5 +1,6 @@
 //! The next hop is on-link by configuration, and nobody there answers ARP or ND.
 
+use std::fmt::Write as _;
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
@@ -126,14 +127,15 @@ impl Case<'_> {
         );
         let lost = drops::packets(&self.hits);
         if lost > 0 {
-            summary += &format!(": {} dropped", text::count(lost, "packet"));
+            let _ = write!(summary, ": {} dropped", text::count(lost, "packet"));
         }
         let uplink = ctx.role(netns, dev) == Some(Role::Uplink);
         let stray = self
             .route
             .filter(|r| uplink && r.protocol != 2 && !r.dst.is_default());
         if let Some(r) = stray {
-            summary += &format!(
+            let _ = write!(
+                summary,
                 "; the route `{}` calls the whole of {} on-link, where a route to pods needs the \
                  node that has them as its next hop",
                 text::route(ctx, netns, r),

@@ -136,10 +136,11 @@ impl<'a> Case<'a> {
             text::family(address.is_ipv6()),
             text::addresses(self.addresses.iter().copied()),
         );
-        summary += &match (lost, refused) {
+        let tail = match (lost, refused) {
             (0, n) => format!("local senders got ENETUNREACH {}.", text::count(n, "time")),
             (n, _) => format!("{} dropped.", text::count(n, "packet")),
         };
+        summary += &tail;
         let mut evidence = text::places(ctx, &self.hits);
         for f in &self.failures {
             evidence.push(format!(
@@ -155,9 +156,10 @@ impl<'a> Case<'a> {
         evidence.extend(ctx.netns(netns).map(|ns| nearest(ctx, ns, address)));
         evidence.extend(text::samples(ctx, &flows));
         let ip = text::ip(ctx, netns, address.is_ipv6());
-        let get = match self.hits.is_empty() {
-            true => format!("{ip} route get {address}"),
-            false => text::route_get(ctx, &trace),
+        let get = if self.hits.is_empty() {
+            format!("{ip} route get {address}")
+        } else {
+            text::route_get(ctx, &trace)
         };
         Some(Finding {
             id: NoRoute::ID,

@@ -1,6 +1,7 @@
 //! IPv6 without overlay: the uplink's prefix is longer than the one that the nodes share, so that
 //! peers are not on-link and no direct route to their pods can be installed.
 
+use std::fmt::Write as _;
 use std::{collections::BTreeMap, net::IpAddr};
 
 use super::{
@@ -188,8 +189,7 @@ fn loss(ctx: &Context<'_>, trace: &Trace<'_>) -> Option<(u64, String)> {
             format!("{} answers with ICMPv6 \"unreachable\"", icmp.from),
         ));
     }
-    let silent = trace.is_silent(ctx).is_some()
-        || trace.is_handshake_stuck() && ctx.silence_counts() && !trace.is_connected();
+    let silent = trace.is_silent(ctx).is_some() || trace.is_handshake_stuck(ctx);
     silent.then(|| (d.packets, "nothing comes back".to_owned()))
 }
 
@@ -200,7 +200,7 @@ fn router_serves(ctx: &Context<'_>, ns: &Netns, lost: &Trace<'_>) -> bool {
         common_bits(t.tuple().dst, dst) >= CLUSTER_BITS
             && ctx.is_from_here(&t)
             && t.back().packets > 0
-            && !t.is_handshake_stuck()
+            && !t.is_handshake_stuck(ctx)
             && t.exit()
                 .is_some_and(|h| ctx.role(h.netns, h.dev) == Some(Role::Uplink))
             && !has_own_route(ns, t.tuple().dst)
@@ -223,7 +223,7 @@ impl Case<'_> {
             text::place(ctx, ns.id),
             prefixes.join(", ")
         );
-        summary += &match self.default.and_then(|r| r.nexthops.first()) {
+        let tail = match self.default.and_then(|r| r.nexthops.first()) {
             Some(hop) => format!(
                 ", so its packets follow the default route to {} on {name}, a router that need not \
                  know pod addresses",
@@ -232,8 +232,10 @@ impl Case<'_> {
             ),
             None => " and no default route".to_owned(),
         };
+        summary += &tail;
         let len = self.address.prefix_len;
-        summary += &format!(
+        let _ = write!(
+            summary,
             "; the address {}/{len} makes only {} on-link on {name}: nodes outside it cannot be the \
              next hop of a direct route.",
             self.address.address,

@@ -53,13 +53,14 @@ impl Rule for RpFilter {
                 text::place(ctx, netns),
                 text::count(drops::packets(&hits), "packet"),
             );
-            summary += &match (&way, &back) {
+            let tail = match (&way, &back) {
                 (Some(way), Some(back)) if *way != name => format!(
                     "its route back to the source is by {way} (`{back}`), and rp_filter allows \
                      only the device of the route back."
                 ),
                 _ => "rp_filter finds no route back to the source by that device.".to_owned(),
             };
+            summary += &tail;
             let exec = text::in_netns(ctx, netns);
             let next = format!(
                 "{exec}sysctl -w net.ipv4.conf.{name}.rp_filter={LOOSE} lets them in; for the \

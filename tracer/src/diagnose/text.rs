@@ -1,5 +1,6 @@
 //! How findings name things: as `ip`, `tcpdump` and `sysctl` print them.
 
+use std::fmt::Write as _;
 use std::{collections::BTreeMap, net::IpAddr};
 
 use super::{Context, drops::Hit, trace::Trace};
@@ -35,10 +36,10 @@ pub(super) fn tuple(t: &Tuple) -> String {
 pub(super) fn scoped(ctx: &Context<'_>, id: &FlowId) -> String {
     let mut s = tuple(&id.tuple);
     if let Some(dev) = id.scope.dev {
-        s += &format!(" from {}", dev_name(ctx, id.scope.netns, dev));
+        let _ = write!(s, " from {}", dev_name(ctx, id.scope.netns, dev));
     }
     if let Some(vni) = id.scope.vni {
-        s += &format!(" vni {vni}");
+        let _ = write!(s, " vni {vni}");
     }
     s
 }
@@ -146,10 +147,10 @@ pub(super) fn route_get(ctx: &Context<'_>, trace: &Trace<'_>) -> String {
     let (t, netns) = (trace.tuple(), trace.flow.id.scope.netns);
     let mut s = format!("{} route get {}", ip(ctx, netns, t.is_ipv6()), t.dst);
     if !t.src.is_unspecified() {
-        s += &format!(" from {}", t.src);
+        let _ = write!(s, " from {}", t.src);
     }
     if let Some(hop) = trace.entry() {
-        s += &format!(" iif {}", dev_name(ctx, hop.netns, hop.dev));
+        let _ = write!(s, " iif {}", dev_name(ctx, hop.netns, hop.dev));
     }
     s
 }
@@ -166,23 +167,23 @@ pub(super) fn route(ctx: &Context<'_>, netns: NetnsId, r: &Route) -> String {
             s += " nexthop";
         }
         if let Some(encap) = &hop.encap {
-            s += &format!(" encap {encap}");
+            let _ = write!(s, " encap {encap}");
         }
         if let Some(gateway) = hop.gateway {
-            s += &format!(" via {gateway}");
+            let _ = write!(s, " via {gateway}");
         }
         if let Some(dev) = hop.dev {
-            s += &format!(" dev {}", dev_name(ctx, netns, dev));
+            let _ = write!(s, " dev {}", dev_name(ctx, netns, dev));
         }
     }
     if r.table != 254 {
-        s += &format!(" table {}", table_name(r.table));
+        let _ = write!(s, " table {}", table_name(r.table));
     }
     if r.metric != 0 {
-        s += &format!(" metric {}", r.metric);
+        let _ = write!(s, " metric {}", r.metric);
     }
     if let Some(mtu) = r.mtu {
-        s += &format!(" mtu {mtu}");
+        let _ = write!(s, " mtu {mtu}");
     }
     s
 }

@@ -98,15 +98,20 @@ impl<'a> Trace<'a> {
         };
         let netns = self.flow.id.scope.netns;
         let left = !matches!(ctx.role(netns, *dev), Some(Role::Pod | Role::Loopback));
-        let waited = ctx.snapshot.at.since(self.dir().first) >= PATIENCE_NS;
-        (left && waited && self.back().packets == 0 && ctx.silence_counts()).then_some(*dev)
+        (left && self.has_waited(ctx) && self.back().packets == 0 && ctx.silence_counts())
+            .then_some(*dev)
+    }
+
+    fn has_waited(&self, ctx: &Context<'_>) -> bool {
+        ctx.snapshot.at.since(self.dir().first) >= PATIENCE_NS
     }
 
     /// The opening of a TCP connection that this direction takes part in goes on and on: SYNs
     /// without an answer, or SYN-ACKs while the other side repeats its SYN.
-    pub(super) fn is_handshake_stuck(&self) -> bool {
+    pub(super) fn is_handshake_stuck(&self, ctx: &Context<'_>) -> bool {
         let (d, b) = (self.dir(), self.back());
-        if !self.is_tcp() || d.tcp_flags & SYN == 0 || d.packets < 2 {
+        let opening = self.is_tcp() && d.tcp_flags & SYN != 0 && d.packets >= 2;
+        if !opening || !self.has_waited(ctx) || !ctx.silence_counts() {
             return false;
         }
         let asks_in_vain = d.tcp_flags & ACK == 0 && b.packets == 0;
@@ -118,7 +123,7 @@ impl<'a> Trace<'a> {
     /// Packets of this direction get lost after leaving, as far as this node can tell.
     pub(super) fn is_lost_beyond(&self, ctx: &Context<'_>) -> bool {
         if self.is_tcp() {
-            return ctx.silence_counts() && self.is_handshake_stuck()
+            return self.is_handshake_stuck(ctx)
                 || self.is_silent(ctx).is_some() && self.dir().retransmits > 0;
         }
         self.dir().packets >= SILENT_PACKETS && self.is_silent(ctx).is_some()

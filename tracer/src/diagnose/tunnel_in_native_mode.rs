@@ -1,6 +1,7 @@
 //! Pod traffic takes a tunnel though native routing is meant.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use super::{Context, Finding, Mode, Rule, Severity, Subject, drops, text, trace::Trace};
 use crate::{
@@ -52,7 +53,7 @@ impl Rule for TunnelInNativeMode {
     }
 }
 
-/// An overlay: encapsulation for reach. Encryption (`WireGuard`, IPsec) goes with native routing.
+/// An overlay: encapsulation for reach. Encryption (`WireGuard`, `IPsec`) goes with native routing.
 pub(super) fn is_overlay(kind: &LinkKind) -> bool {
     match kind {
         LinkKind::Tunnel { kind, .. } => !matches!(kind.as_str(), "wireguard" | "xfrm" | "tun"),
@@ -134,7 +135,8 @@ impl Case<'_> {
             None => format!("{node} sends pod traffic through the tunnel {name}"),
         };
         if packets > 0 {
-            summary += &format!(
+            let _ = write!(
+                summary,
                 "; {} of {} took it",
                 text::count(packets, "packet"),
                 text::count(flows.len() as u64, "flow"),

@@ -148,7 +148,7 @@ fn finding(
         let matched = decision.matched.as_deref().unwrap_or("route");
         evidence.push(format!("decided: {matched}{via} dev {}", name(used)));
     }
-    if trace.is_handshake_stuck() {
+    if trace.is_handshake_stuck(ctx) {
         evidence.push("TCP: the other side repeats itself, it does not get these packets".into());
     }
     evidence.extend(text::samples(ctx, &ids));

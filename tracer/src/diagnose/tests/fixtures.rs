@@ -96,6 +96,7 @@ fn stuck(path: &'static str) -> super::build::Seen {
         .flags(0x02, 0x12)
 }
 
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn incidents() -> Vec<Fixture> {
     let no_route6 = Ended {
         errno: 101,
@@ -288,6 +289,7 @@ fn one6(drop: Ended) -> Lab {
     )
 }
 
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn single_drops() -> Vec<Fixture> {
     let in_pod = "eth0 > 10.244.1.10 dev lxc-p1 > lxc-p1";
     let to_pod = seen("udp 10.9.0.9:5000 10.244.1.10:7").sent(3, in_pod);
@@ -471,6 +473,7 @@ fn healthy() -> Vec<Fixture> {
         .collect()
 }
 
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn healthy_routes() -> Vec<(&'static str, Lab)> {
     let two_tor = Lab::new()
         .uplink("eth0", &["192.0.2.1/31"])
@@ -571,6 +574,7 @@ fn healthy_routes() -> Vec<(&'static str, Lab)> {
     ]
 }
 
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn healthy_traffic() -> Vec<(&'static str, Lab)> {
     vec![
         (

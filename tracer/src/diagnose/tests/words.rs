@@ -1,6 +1,7 @@
 //! How findings read.
 
 use super::fixtures::all;
+use std::fmt::Write as _;
 
 /// The findings of a fixture as text, as a reader gets them.
 fn told(fixture: &str) -> String {
@@ -10,11 +11,11 @@ fn told(fixture: &str) -> String {
         .expect(fixture);
     let mut text = String::new();
     for f in lab.findings() {
-        text += &format!("{} {}: {}\n", f.severity.name(), f.id, f.summary);
+        let _ = writeln!(text, "{} {}: {}", f.severity.name(), f.id, f.summary);
         for line in &f.evidence {
-            text += &format!("  {line}\n");
+            let _ = writeln!(text, "  {line}");
         }
-        text += &format!("  next: {}\n", f.next);
+        let _ = writeln!(text, "  next: {}", f.next);
     }
     text
 }

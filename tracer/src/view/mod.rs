@@ -11,6 +11,7 @@ mod icmp;
 pub mod json;
 mod names;
 pub mod schema;
+pub mod stream;
 pub mod text;
 
 #[cfg(test)]

@@ -273,9 +273,13 @@ impl Case<'_> {
         let (mut dropped, mut silent, mut routeless) = (Vec::new(), Vec::new(), Vec::new());
         for f in flows {
             let name = flow_name(&f.id.tuple);
+            // a sender without a route is dropped by the name of its errno: said below
+            let no_packet = f.forward.packets == 0 && !f.route_failures.is_empty();
             if lost(f) > 0 {
                 dropped.push(format!("{name} lost {}: {}", count(lost(f), "packet"), reasons(f)));
-            } else if let Some(Outcome::Dropped(why)) = &f.forward.outcome {
+            } else if let Some(Outcome::Dropped(why)) = &f.forward.outcome
+                && !no_packet
+            {
                 dropped.push(format!("{name} was dropped: {why}"));
             }
             if let Some(r) = f.route_failures.first() {

@@ -2,7 +2,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::{
-    model::{Loss, Outcome},
+    model::Loss,
     view::{
         check::{Judgement, Verdict},
         fixture,

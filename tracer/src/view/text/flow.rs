@@ -53,11 +53,11 @@ impl Text<'_> {
         };
         let lost = |d: &Direction| d.drops.iter().map(|x| x.count).sum::<u64>();
         let fwd = &f.forward;
-        if dropped(fwd) {
-            return Word::new(Tone::Bad, "DROPPED");
-        }
         if fwd.packets == 0 && !f.route_failures.is_empty() {
             return Word::new(Tone::Bad, "NO ROUTE");
+        }
+        if dropped(fwd) {
+            return Word::new(Tone::Bad, "DROPPED");
         }
         if dropped(&f.reply) {
             return Word::new(Tone::Bad, "REPLY DROPPED");

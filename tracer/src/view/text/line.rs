@@ -7,6 +7,9 @@ use crate::{
     view::{changes::Change, flow_name},
 };
 
+/// A flow that is told later than this after its first packet is an old one that woke up.
+const AGE_NS: u64 = 30_000_000_000;
+
 /// The line or lines of a change at `now`, each with a line feed; `None` for what nobody wants to
 /// read unless `verbose`.
 pub fn change(t: &Text<'_>, c: &Change, now: KtimeNs, verbose: bool) -> Option<String> {
@@ -52,14 +55,19 @@ pub fn change(t: &Text<'_>, c: &Change, now: KtimeNs, verbose: bool) -> Option<S
     Some(line)
 }
 
+/// When a flow that is told now began; one that woke after a silence, when it was last seen.
 fn first(f: &Flow, now: KtimeNs) -> KtimeNs {
-    if f.forward.packets == 0 { now } else { f.forward.first }
+    match &f.forward {
+        d if d.packets == 0 => now,
+        d if now.since(d.first) > AGE_NS => d.last,
+        d => d.first,
+    }
 }
 
 impl Text<'_> {
     fn line(&self, at: KtimeNs, kind: &str, f: &Flow, mut what: Vec<Word>) -> String {
         let name = flow_name(&f.id.tuple);
-        what.insert(0, Word::new(Tone::Strong, name));
+        what.insert(0, Word::new(Tone::Strong, format!("{name}:")));
         self.plain(at, kind, what)
     }
 

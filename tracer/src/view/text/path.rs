@@ -50,10 +50,8 @@ impl Text<'_> {
                 }
             }
         }
-        if matches!(d.outcome, Some(Outcome::Dropped(_))) {
-            if !words.is_empty() {
-                self.add(&mut words, self.style.arrow());
-            }
+        if !words.is_empty() && matches!(d.outcome, Some(Outcome::Dropped(_))) {
+            self.add(&mut words, self.style.arrow());
             words.push(Word::new(Tone::Bad, self.style.stop()));
         }
         words

@@ -36,7 +36,7 @@ fn show(style: Style, f: &Flow) -> String {
 
 #[test]
 fn a_routed_flow() {
-    insta::assert_snapshot!(show(PLAIN, &fixture::routed(Unanswered(ETH1))), @"");
+    insta::assert_snapshot!(show(PLAIN, &fixture::routed(Unanswered(ETH1))));
 }
 
 #[test]
@@ -56,7 +56,7 @@ fn a_tunnelled_flow_with_answers() {
         3,
         300,
     );
-    insta::assert_snapshot!(show(PLAIN, &f), @"");
+    insta::assert_snapshot!(show(PLAIN, &f));
 }
 
 #[test]
@@ -68,12 +68,12 @@ fn an_underlay_decision_stands_between_tunnel_and_uplink() {
     d.matched = Some("default".into());
     d.changes = 2;
     f.forward.path.insert(3, Step::Route(d));
-    insta::assert_snapshot!(show(PLAIN, &f), @"");
+    insta::assert_snapshot!(show(PLAIN, &f));
 }
 
 #[test]
 fn a_dropped_flow() {
-    insta::assert_snapshot!(show(PLAIN, &fixture::dropped()), @"");
+    insta::assert_snapshot!(show(PLAIN, &fixture::dropped()));
 }
 
 fn v6_trouble() -> Flow {
@@ -112,13 +112,13 @@ fn icmp(about: Tuple) -> IcmpSample {
 
 #[test]
 fn an_ipv6_flow_with_every_trouble() {
-    insta::assert_snapshot!(show(PLAIN, &v6_trouble()), @"");
+    insta::assert_snapshot!(show(PLAIN, &v6_trouble()));
 }
 
 #[test]
 fn narrow() {
     let text = show(NARROW, &fixture::tunnelled(Unanswered(ETH0)));
-    insta::assert_snapshot!(text, @"");
+    insta::assert_snapshot!(text);
     let words = text.lines().skip(1);
     assert!(words.clone().count() > 2);
 }
@@ -127,7 +127,7 @@ fn narrow() {
 fn ascii_is_ascii() {
     let text = show(ASCII, &fixture::tunnelled(Dropped("X".into())));
     assert!(text.is_ascii());
-    insta::assert_snapshot!(text, @"");
+    insta::assert_snapshot!(text);
 }
 
 #[test]
@@ -162,7 +162,7 @@ fn numeric_names_tables_by_number() {
 fn a_failed_lookup_in_a_pod() {
     let mut f = fixture::flow(fixture::udp(), Direction::default());
     f.route_failures = vec![failure("cu\u{1b}rl")];
-    insta::assert_snapshot!(show(PLAIN, &f), @"");
+    insta::assert_snapshot!(show(PLAIN, &f));
 }
 
 fn failure(comm: &str) -> RouteFailure {
@@ -201,7 +201,7 @@ fn hostile_names_do_nothing() {
     let text = with(PLAIN, &inventory, |t| flow(t, &f) + &super::finding(t.style, &finding));
     let bad = text.chars().filter(|c| *c != '\n');
     assert!(!bad.clone().any(|c| c.is_control() || "\u{202e}\u{2066}".contains(c)), "{text}");
-    insta::assert_snapshot!(text, @"");
+    insta::assert_snapshot!(text);
 }
 
 #[rstest]
@@ -224,7 +224,7 @@ fn findings() {
     let mut text = finding(PLAIN, &f);
     f.severity = Severity::Warning;
     text += &finding(COLOR, &f);
-    insta::assert_snapshot!(text.replace('\x1b', "ESC"), @"");
+    insta::assert_snapshot!(text.replace('\x1b', "ESC"));
 }
 
 fn session_text(outcome: Judgement, flows: usize, all: bool) -> String {
@@ -255,8 +255,8 @@ fn session_text(outcome: Judgement, flows: usize, all: bool) -> String {
 
 #[test]
 fn verdicts() {
-    insta::assert_snapshot!(session_text(Judgement::Fail, 1, false), @"");
-    insta::assert_snapshot!(session_text(Judgement::Inconclusive, 0, false), @"");
+    insta::assert_snapshot!(session_text(Judgement::Fail, 1, false));
+    insta::assert_snapshot!(session_text(Judgement::Inconclusive, 0, false));
 }
 
 #[test]
@@ -294,9 +294,9 @@ fn watch_lines() {
         Change::Loss(Loss { events: 1, ..Loss::default() }),
         Change::End(flow),
     ];
-    insta::assert_snapshot!(lines(&all, false), @"");
+    insta::assert_snapshot!(lines(&all, false));
     let end = lines(&all[11..], true);
-    insta::assert_snapshot!(end, @"");
+    insta::assert_snapshot!(end);
 }
 
 #[rstest]
@@ -333,12 +333,12 @@ fn doctor_says_what_to_do() {
         Feature { what: "BTF of the kernel".into(), ok: true, remedy: "never shown".into() },
         Feature { what: "CAP_BPF".into(), ok: false, remedy: "run as root".into() },
     ];
-    insta::assert_snapshot!(features(PLAIN, &list), @"");
+    insta::assert_snapshot!(features(PLAIN, &list));
 }
 
 #[test]
 fn last_line_of_watch() {
     let loss = Loss { evicted: 2, ..Loss::default() };
     let s = Summary { packets: 1, flows: 2, drops: 3, loss: Loss::default() };
-    insta::assert_snapshot!(summary(&s) + &summary(&Summary { loss, ..s }), @"");
+    insta::assert_snapshot!(summary(&s) + &summary(&Summary { loss, ..s }));
 }

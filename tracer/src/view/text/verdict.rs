@@ -65,13 +65,16 @@ fn loss(l: Loss) -> Option<String> {
         return None;
     }
     let parts = [
-        (l.events, "events not sent"),
-        (l.evicted, "flows or drops found their table full"),
-        (l.undecoded, "not decoded"),
-        (l.untracked, "packets in no flow"),
+        (l.events, "event", "not sent"),
+        (l.evicted, "flow or drop", "refused by a full table"),
+        (l.undecoded, "packet or record", "not decoded"),
+        (l.untracked, "packet", "in no flow"),
     ];
-    let parts: Vec<String> =
-        parts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
+    let parts: Vec<String> = parts
+        .iter()
+        .filter(|(n, ..)| *n > 0)
+        .map(|(n, noun, what)| format!("{} {what}", count(*n, noun)))
+        .collect();
     Some(format!("tracer lost: {}", parts.join(", ")))
 }
 

@@ -6,8 +6,9 @@ use crate::{key::FlowKey, route::Route};
 
 /// The outer header around an encapsulated packet.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[derive(FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 pub struct Outer {
     /// Outer source address, network byte order.
     pub saddr: [u8; 16],
@@ -27,8 +28,9 @@ pub struct Outer {
 
 /// Exact counters of a flow at a device, and what was last known of its route.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[derive(FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 pub struct FlowValue {
     /// Packets as they are on the wire: a GSO packet counts its segments.
     pub packets: u64,
@@ -64,8 +66,9 @@ pub struct FlowValue {
 
 /// The payload of [`crate::record::KIND_FLOW`] and the unit of a map scan.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[derive(FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 pub struct FlowRecord {
     /// Which flow, where.
     pub key: FlowKey,

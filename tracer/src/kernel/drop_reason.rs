@@ -72,7 +72,10 @@ mod tests {
     use rstest::rstest;
 
     use super::from_btf;
-    use crate::kernel::{btf::Btf, fixtures::btf};
+    use crate::{
+        decode::drop_text,
+        kernel::{btf::Btf, fixtures::btf},
+    };
 
     #[rstest]
     #[case("6.1", &[(0, "NOT_DROPPED_YET"), (1, "NOT_SPECIFIED"), (2, "NO_SOCKET")], 65)]
@@ -115,5 +118,28 @@ mod tests {
     fn old_kernels_have_no_reasons() {
         assert!(from_btf(btf("5.10")).names.is_empty());
         assert!(from_btf(&Btf::default()).names.is_empty());
+    }
+
+    /// Reasons that are told by the function, or that no packet on a forwarding path meets.
+    const WITHOUT_WORDS: [&str; 8] = [
+        "NOT_DROPPED_YET",
+        "CONSUMED",
+        "NOT_SPECIFIED",
+        "UNIX_DISCONNECT",
+        "UNIX_SKIP_OOB",
+        "CAN_RX_INVALID_FRAME",
+        "CANFD_RX_INVALID_FRAME",
+        "CANXL_RX_INVALID_FRAME",
+    ];
+
+    #[rstest]
+    fn every_reason_has_words(#[values("6.1", "6.12", "6.18", "7.2")] kernel: &str) {
+        let reasons = from_btf(btf(kernel));
+        let without: Vec<_> = reasons
+            .names
+            .values()
+            .filter(|n| !drop_text::is_known(n) && !WITHOUT_WORDS.contains(&&***n))
+            .collect();
+        assert!(without.is_empty(), "{without:?}");
     }
 }

@@ -61,11 +61,18 @@ impl Told {
     fn news(&mut self, count: u64, now: KtimeNs, last: bool) -> Option<u64> {
         let quiet = self.at.is_some_and(|at| now.since(at) < QUIET_NS);
         // a smaller count: the entry was forgotten and began anew
-        let new = if count < self.count { count } else { count - self.count };
+        let new = if count < self.count {
+            count
+        } else {
+            count - self.count
+        };
         if new == 0 || (quiet && !last) {
             return None;
         }
-        *self = Self { count, at: Some(now) };
+        *self = Self {
+            count,
+            at: Some(now),
+        };
         Some(new)
     }
 }
@@ -110,13 +117,19 @@ impl Changes {
             self.known.insert(flow.id, known);
         }
         // the model forgot them
-        out.extend(before.into_values().filter(|k| k.told && !k.ended).map(|k| Change::End(k.flow)));
+        out.extend(
+            before
+                .into_values()
+                .filter(|k| k.told && !k.ended)
+                .map(|k| Change::End(k.flow)),
+        );
         self.rest(snapshot, findings, last, &mut out);
         out
     }
 
     fn rest(&mut self, s: &Snapshot, findings: &[Finding], last: bool, out: &mut Vec<Change>) {
-        self.strays.retain(|place, _| s.stray_drops.iter().any(|d| d.place == *place));
+        self.strays
+            .retain(|place, _| s.stray_drops.iter().any(|d| d.place == *place));
         for d in &s.stray_drops {
             let told = self.strays.entry(d.place.clone()).or_default();
             if let Some(n) = told.news(d.count, s.at, last) {
@@ -124,7 +137,10 @@ impl Changes {
             }
         }
         for (n, count) in &s.neigh_failures {
-            let told = self.neigh.entry((n.address, n.netns.0, n.dev.0)).or_default();
+            let told = self
+                .neigh
+                .entry((n.address, n.netns.0, n.dev.0))
+                .or_default();
             if let Some(new) = told.news(*count, s.at, last) {
                 out.push(Change::Neigh(*n, new));
             }
@@ -151,7 +167,11 @@ fn identity(f: &Finding) -> Identity {
     let Subject { flows, dev, .. } = &f.subject;
     let dev = dev.map(|(netns, dev)| (netns.0, dev.0));
     // about a device or address: the flows come and go
-    let flow = if dev.is_some() { None } else { flows.first().copied() };
+    let flow = if dev.is_some() {
+        None
+    } else {
+        flows.first().copied()
+    };
     (f.id, flow, dev)
 }
 
@@ -212,7 +232,10 @@ fn troubles(k: &mut Known, flow: &Arc<Flow>, now: KtimeNs, last: bool, out: &mut
         }
     }
     for s in flow.forward.icmp.iter().chain(&flow.reply.icmp) {
-        let told = k.icmp.entry((s.from, s.icmp_type, s.code, s.dev.0)).or_default();
+        let told = k
+            .icmp
+            .entry((s.from, s.icmp_type, s.code, s.dev.0))
+            .or_default();
         if let Some(n) = told.news(s.count, now, last) {
             out.push(Change::Icmp(flow.clone(), *s, n));
         }

@@ -78,7 +78,12 @@ impl ViewContext<'_> {
 
     /// The namespace's name, otherwise `net:[INODE]`.
     pub(crate) fn netns(&self, netns: NetnsId) -> String {
-        let name = self.inventory.netns.get(&netns).and_then(|n| n.name.clone());
-        name.filter(|_| !self.numeric).unwrap_or_else(|| netns.to_string())
+        let name = self
+            .inventory
+            .netns
+            .get(&netns)
+            .and_then(|n| n.name.clone());
+        name.filter(|_| !self.numeric)
+            .unwrap_or_else(|| netns.to_string())
     }
 }

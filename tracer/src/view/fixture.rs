@@ -29,7 +29,10 @@ pub(crate) fn ip(s: &str) -> IpAddr {
 pub(crate) fn clock() -> WallClock {
     let wall: jiff::Timestamp = "2026-11-22T05:00:00Z".parse().unwrap();
     let wall = i64::try_from(wall.as_nanosecond()).unwrap();
-    WallClock { offset_ns: wall - START.0 as i64, zone: None }
+    WallClock {
+        offset_ns: wall - START.0 as i64,
+        zone: None,
+    }
 }
 
 /// Milliseconds after the start.
@@ -46,7 +49,12 @@ fn meaning(reason: &str, _symbol: &str, errno: u32) -> String {
 }
 
 pub(crate) fn cx<'a>(inventory: &'a Inventory, clock: &'a WallClock) -> ViewContext<'a> {
-    ViewContext { inventory, clock, meaning, numeric: false }
+    ViewContext {
+        inventory,
+        clock,
+        meaning,
+        numeric: false,
+    }
 }
 
 pub(crate) fn link(ifindex: Ifindex, name: &str, kind: LinkKind, role: Role) -> Link {
@@ -68,7 +76,12 @@ pub(crate) fn link(ifindex: Ifindex, name: &str, kind: LinkKind, role: Role) -> 
 }
 
 pub(crate) fn inventory() -> Inventory {
-    let vxlan = LinkKind::Vxlan { vni: Some(42), port: 8472, local: None, remote: None };
+    let vxlan = LinkKind::Vxlan {
+        vni: Some(42),
+        port: 8472,
+        local: None,
+        remote: None,
+    };
     let links = [
         link(ETH0, "eth0", LinkKind::Physical, Role::Uplink),
         link(ETH1, "ens6", LinkKind::Physical, Role::Uplink),
@@ -76,7 +89,11 @@ pub(crate) fn inventory() -> Inventory {
         link(VX0, "vx0", vxlan, Role::Tunnel),
     ];
     let links = links.into_iter().map(|l| (l.ifindex, l)).collect();
-    let home = Netns { id: HOME, links, ..Netns::default() };
+    let home = Netns {
+        id: HOME,
+        links,
+        ..Netns::default()
+    };
     let pod_eth0 = link(ETH0, "eth0", LinkKind::Veth, Role::Other);
     let pod = Netns {
         id: POD,
@@ -94,17 +111,49 @@ pub(crate) fn inventory() -> Inventory {
 }
 
 pub(crate) fn tuple(proto: Proto, src: &str, sport: u16, dst: &str, dport: u16) -> Tuple {
-    Tuple { proto, src: ip(src), dst: ip(dst), sport, dport, later_fragment: false }
+    Tuple {
+        proto,
+        src: ip(src),
+        dst: ip(dst),
+        sport,
+        dport,
+        later_fragment: false,
+    }
 }
 
 pub(crate) fn hop(dev: Ifindex, dir: Dir, packets: u64, bytes: u64) -> Hop {
-    let counters = Counters { packets, bytes, skbs: packets, first: at(1), last: at(2_001) };
-    Hop { netns: HOME, dev, dir, counters, encap: None, vlan: 0, max_len: 86, mark: 0 }
+    let counters = Counters {
+        packets,
+        bytes,
+        skbs: packets,
+        first: at(1),
+        last: at(2_001),
+    };
+    Hop {
+        netns: HOME,
+        dev,
+        dir,
+        counters,
+        encap: None,
+        vlan: 0,
+        max_len: 86,
+        mark: 0,
+    }
 }
 
 pub(crate) fn encap(src: &str, dst: &str) -> Encap {
-    let key = EncapKey { kind: EncapKind::Vxlan, vni: Some(42) };
-    Encap { key, src: ip(src), dst: ip(dst), sport: 5555, dport: 8472, df: false }
+    let key = EncapKey {
+        kind: EncapKind::Vxlan,
+        vni: Some(42),
+    };
+    Encap {
+        key,
+        src: ip(src),
+        dst: ip(dst),
+        sport: 5555,
+        dport: 8472,
+        df: false,
+    }
 }
 
 pub(crate) fn decision(table: Option<u32>, dev: Option<Ifindex>) -> Decision {
@@ -151,13 +200,30 @@ pub(crate) fn drop_at(reason: &str, symbol: &str, dev: Ifindex, count: u64) -> D
 
 pub(crate) fn direction(path: Vec<Step>, outcome: Outcome, packets: u64, bytes: u64) -> Direction {
     let (first, last) = (at(1), at(2_001));
-    Direction { path, packets, bytes, first, last, outcome: Some(outcome), ..Direction::default() }
+    Direction {
+        path,
+        packets,
+        bytes,
+        first,
+        last,
+        outcome: Some(outcome),
+        ..Direction::default()
+    }
 }
 
 pub(crate) fn flow(tuple: Tuple, forward: Direction) -> Flow {
-    let scope = Scope { netns: HOME, dev: Some(LXC), vni: None };
+    let scope = Scope {
+        netns: HOME,
+        dev: Some(LXC),
+        vni: None,
+    };
     let id = FlowId { tuple, scope };
-    Flow { id, forward, reply: Direction::default(), route_failures: vec![] }
+    Flow {
+        id,
+        forward,
+        reply: Direction::default(),
+        route_failures: vec![],
+    }
 }
 
 pub(crate) fn udp() -> Tuple {
@@ -195,14 +261,22 @@ pub(crate) fn routed(outcome: Outcome) -> Flow {
 /// `lxc-p1`, and three packets dropped for want of a route.
 pub(crate) fn dropped() -> Flow {
     let path = vec![Step::Hop(hop(LXC, Dir::In, 3, 300))];
-    let mut f = flow(udp(), direction(path, Outcome::Dropped("IP_OUTNOROUTES".into()), 3, 300));
+    let mut f = flow(
+        udp(),
+        direction(path, Outcome::Dropped("IP_OUTNOROUTES".into()), 3, 300),
+    );
     f.forward.drops = vec![drop_at("IP_OUTNOROUTES", "ip6_forward", LXC, 3)];
     f
 }
 
 pub(crate) fn snapshot(flows: Vec<Flow>) -> Snapshot {
     let flows = flows.into_iter().map(Arc::new).collect();
-    Snapshot { at: at(10_000), started: START, flows, ..Snapshot::default() }
+    Snapshot {
+        at: at(10_000),
+        started: START,
+        flows,
+        ..Snapshot::default()
+    }
 }
 
 pub(crate) fn finding(flow: &Flow) -> Finding {
@@ -215,7 +289,10 @@ pub(crate) fn finding(flow: &Flow) -> Finding {
             dev: Some((HOME, LXC)),
             address: Some(ip("10.244.2.20")),
         },
-        evidence: vec!["3 packets ended at ip6_forward".into(), "table main has no match".into()],
+        evidence: vec![
+            "3 packets ended at ip6_forward".into(),
+            "table main has no match".into(),
+        ],
         next: "ip route get 10.244.2.20".into(),
     }
 }

@@ -6,7 +6,11 @@ use crate::event::{IcmpSample, Proto, Tuple};
 
 /// The message of an ICMP tuple.
 pub(super) fn name(t: &Tuple) -> Cow<'static, str> {
-    words(t.proto == Proto::ICMPV6, (t.dport >> 8) as u8, t.dport as u8)
+    words(
+        t.proto == Proto::ICMPV6,
+        (t.dport >> 8) as u8,
+        t.dport as u8,
+    )
 }
 
 /// The message of an ICMP error.

@@ -40,7 +40,11 @@ pub fn write_line(out: &mut impl Write, object: &impl Serialize) -> io::Result<(
 pub fn report<'a>(cx: &ViewContext<'a>, s: &Session<'a>) -> schema::Report<'a> {
     let snapshot = s.snapshot;
     schema::Report {
-        schema: if s.verdict.is_some() { schema::CHECK } else { schema::READ },
+        schema: if s.verdict.is_some() {
+            schema::CHECK
+        } else {
+            schema::READ
+        },
         node: &cx.inventory.node,
         kernel: &cx.inventory.kernel,
         netns: cx.inventory.home.0,
@@ -58,7 +62,11 @@ pub fn report<'a>(cx: &ViewContext<'a>, s: &Session<'a>) -> schema::Report<'a> {
         loss: loss(snapshot.loss),
         limits: s.limits.iter().map(|l| l.text.as_str()).collect(),
         stray_drops: snapshot.stray_drops.iter().map(|d| drop(cx, d)).collect(),
-        neigh_failures: snapshot.neigh_failures.iter().map(|(n, c)| neigh(cx, n, *c)).collect(),
+        neigh_failures: snapshot
+            .neigh_failures
+            .iter()
+            .map(|(n, c)| neigh(cx, n, *c))
+            .collect(),
     }
 }
 
@@ -132,11 +140,7 @@ fn reply(cx: &ViewContext<'_>, f: &model::Flow) -> schema::Reply {
 
 /// The name of the device in the direction's outcome. The outcome does not say in which namespace
 /// the device is: the last hop that names it does.
-pub(super) fn left_by(
-    cx: &ViewContext<'_>,
-    home: event::NetnsId,
-    d: &Direction,
-) -> Option<String> {
+pub(super) fn left_by(cx: &ViewContext<'_>, home: event::NetnsId, d: &Direction) -> Option<String> {
     let dev = match d.outcome.as_ref()? {
         Outcome::Forwarded(dev) | Outcome::Unanswered(dev) => *dev,
         Outcome::Delivered | Outcome::Dropped(_) | Outcome::Unknown(_) => return None,
@@ -226,7 +230,9 @@ fn route(
         table: d.table,
         kind: d.kind.name(),
         gateway: d.gateway,
-        dev: d.dev.map(|dev| cx.dev(netns.unwrap_or(cx.inventory.home), dev)),
+        dev: d
+            .dev
+            .map(|dev| cx.dev(netns.unwrap_or(cx.inventory.home), dev)),
         prefsrc: r.prefsrc,
         errno: d.errno,
         how: d.how.name(),
@@ -244,7 +250,9 @@ pub fn drop(cx: &ViewContext<'_>, d: &model::Drop) -> schema::Drop {
     schema::Drop {
         reason: p.reason.to_string(),
         count: d.count,
-        dev: p.dev.map(|dev| cx.dev(p.netns.unwrap_or(cx.inventory.home), dev)),
+        dev: p
+            .dev
+            .map(|dev| cx.dev(p.netns.unwrap_or(cx.inventory.home), dev)),
         netns: p.netns.map(|n| n.0),
         symbol: p.symbol.to_string(),
         summary: (cx.meaning)(&p.reason, &p.symbol, d.route.map_or(0, |r| r.errno)),

@@ -33,7 +33,11 @@ fn end(t: &Tuple, address: IpAddr, port: u16) -> String {
 }
 
 fn bracket(address: IpAddr, host: &str) -> String {
-    if address.is_ipv6() { format!("[{host}]") } else { host.to_owned() }
+    if address.is_ipv6() {
+        format!("[{host}]")
+    } else {
+        host.to_owned()
+    }
 }
 
 /// `main`, `local`, `table 6`; always the number with `-n`.
@@ -72,7 +76,11 @@ pub fn errno_name(errno: u32) -> String {
 impl ViewContext<'_> {
     /// The errno as `-n` asks for it.
     pub(crate) fn errno(&self, errno: u32) -> String {
-        if self.numeric { format!("errno {errno}") } else { errno_name(errno) }
+        if self.numeric {
+            format!("errno {errno}")
+        } else {
+            errno_name(errno)
+        }
     }
 }
 
@@ -85,12 +93,33 @@ mod tests {
 
     fn tuple(proto: Proto, src: &str, dst: &str, sport: u16, dport: u16) -> Tuple {
         let (src, dst) = (src.parse().unwrap(), dst.parse().unwrap());
-        Tuple { proto, src, dst, sport, dport, later_fragment: false }
+        Tuple {
+            proto,
+            src,
+            dst,
+            sport,
+            dport,
+            later_fragment: false,
+        }
     }
 
     #[rstest]
-    #[case(Proto::UDP, "10.0.0.1", "10.0.0.2", 40000, 7, "udp 10.0.0.1:40000 > 10.0.0.2:7")]
-    #[case(Proto::TCP, "fd00::1", "fd00::2", 1, 443, "tcp [fd00::1]:1 > [fd00::2]:443")]
+    #[case(
+        Proto::UDP,
+        "10.0.0.1",
+        "10.0.0.2",
+        40000,
+        7,
+        "udp 10.0.0.1:40000 > 10.0.0.2:7"
+    )]
+    #[case(
+        Proto::TCP,
+        "fd00::1",
+        "fd00::2",
+        1,
+        443,
+        "tcp [fd00::1]:1 > [fd00::2]:443"
+    )]
     #[case(Proto::UDP, "0.0.0.0", "10.0.0.2", 0, 53, "udp *:* > 10.0.0.2:53")]
     #[case(Proto::UDP, "::", "fd00::2", 0, 53, "udp [*]:* > [fd00::2]:53")]
     #[case(Proto::UDP, "0.0.0.0", "10.0.0.2", 0, 0, "udp * > 10.0.0.2")]
@@ -98,7 +127,14 @@ mod tests {
     #[case(Proto::ICMPV6, "fd00::1", "fd00::2", 9, 129 << 8, "icmp6 fd00::1 > fd00::2 echo reply id 9")]
     #[case(Proto::ICMP, "10.0.0.1", "10.0.0.2", 0, 3 << 8 | 4, "icmp 10.0.0.1 > 10.0.0.2 fragmentation needed")]
     #[case(Proto(47), "10.0.0.1", "10.0.0.2", 0, 0, "gre 10.0.0.1 > 10.0.0.2")]
-    #[case(Proto(200), "10.0.0.1", "10.0.0.2", 0, 0, "proto-200 10.0.0.1 > 10.0.0.2")]
+    #[case(
+        Proto(200),
+        "10.0.0.1",
+        "10.0.0.2",
+        0,
+        0,
+        "proto-200 10.0.0.1 > 10.0.0.2"
+    )]
     fn flows(
         #[case] proto: Proto,
         #[case] src: &str,
@@ -112,7 +148,10 @@ mod tests {
 
     #[test]
     fn a_fragment_has_no_ports() {
-        let t = Tuple { later_fragment: true, ..tuple(Proto::UDP, "10.0.0.1", "10.0.0.2", 0, 0) };
+        let t = Tuple {
+            later_fragment: true,
+            ..tuple(Proto::UDP, "10.0.0.1", "10.0.0.2", 0, 0)
+        };
         assert_eq!(flow_name(&t), "udp 10.0.0.1 > 10.0.0.2 fragment");
     }
 

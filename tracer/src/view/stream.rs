@@ -144,7 +144,11 @@ pub struct PacketEncap {
 
 /// A line at `at`.
 pub fn line<'a>(cx: &ViewContext<'_>, at: KtimeNs, body: Body<'a>) -> Line<'a> {
-    Line { schema: schema::WATCH, time: cx.clock.rfc3339(at), body }
+    Line {
+        schema: schema::WATCH,
+        time: cx.clock.rfc3339(at),
+        body,
+    }
 }
 
 /// The first line.
@@ -171,7 +175,10 @@ pub fn end<'a>(s: &Summary, ns: u64) -> Body<'a> {
 
 /// A change.
 pub fn change<'a>(cx: &ViewContext<'_>, c: &'a Change) -> Body<'a> {
-    let flow = |change, f| Body::Flow { change, flow: Box::new(json::flow(cx, f)) };
+    let flow = |change, f| Body::Flow {
+        change,
+        flow: Box::new(json::flow(cx, f)),
+    };
     match c {
         Change::New(f) => flow("new", f),
         Change::Route(f) => flow("route", f),
@@ -188,12 +195,20 @@ pub fn change<'a>(cx: &ViewContext<'_>, c: &'a Change) -> Body<'a> {
             new: *new,
             icmp: json::icmp_error(cx, s),
         },
-        Change::RouteFailure(_, r, new) => {
-            Body::RouteFailure { new: *new, failure: json::route_failure(r) }
-        }
-        Change::Neigh(n, new) => Body::Neigh { new: *new, neigh: json::neigh(cx, n, *new) },
-        Change::Finding(f) => Body::Finding { finding: json::finding(cx, f) },
-        Change::Loss(l) => Body::Loss { loss: json::loss(*l) },
+        Change::RouteFailure(_, r, new) => Body::RouteFailure {
+            new: *new,
+            failure: json::route_failure(r),
+        },
+        Change::Neigh(n, new) => Body::Neigh {
+            new: *new,
+            neigh: json::neigh(cx, n, *new),
+        },
+        Change::Finding(f) => Body::Finding {
+            finding: json::finding(cx, f),
+        },
+        Change::Loss(l) => Body::Loss {
+            loss: json::loss(*l),
+        },
     }
 }
 
@@ -215,7 +230,10 @@ pub fn packet<'a>(cx: &ViewContext<'_>, p: &PacketSample) -> Body<'a> {
         segs: p.segs,
         tcp_flags: p.tcp_flags,
         ip_id: p.ip_id,
-        encap: key.encap.map(|e| PacketEncap { kind: e.kind.name(), vni: e.vni }),
+        encap: key.encap.map(|e| PacketEncap {
+            kind: e.kind.name(),
+            vni: e.vni,
+        }),
     })
 }
 
@@ -243,11 +261,23 @@ mod tests {
             dir: Dir::In,
             in_dev: None,
         };
-        let sample = PacketSample { key, len: 142, segs: 1, tcp_flags: 0, ip_id: 7 };
+        let sample = PacketSample {
+            key,
+            len: 142,
+            segs: 1,
+            tcp_flags: 0,
+            ip_id: 7,
+        };
         let mut bodies = vec![ready(&cx, "udp", &limits)];
         bodies.extend(changes.iter().map(|c| change(&cx, c)));
         bodies.push(packet(&cx, &sample));
-        bodies.push(end(&Summary { packets: 3, ..Summary::default() }, 1_500_000_000));
+        bodies.push(end(
+            &Summary {
+                packets: 3,
+                ..Summary::default()
+            },
+            1_500_000_000,
+        ));
         for body in bodies {
             json::write_line(&mut out, &line(&cx, at(5), body)).unwrap();
         }
@@ -258,7 +288,12 @@ mod tests {
     fn each_type_of_line() {
         let dropped = Arc::new(fixture::dropped());
         let drop = dropped.forward.drops[0].clone();
-        let neigh = NeighFailure { address: ip("192.0.2.9"), netns: HOME, dev: ETH0, queued: 1 };
+        let neigh = NeighFailure {
+            address: ip("192.0.2.9"),
+            netns: HOME,
+            dev: ETH0,
+            queued: 1,
+        };
         let failure = RouteFailure {
             tuple: fixture::udp(),
             netns: HOME,
@@ -276,7 +311,10 @@ mod tests {
             Change::RouteFailure(dropped.clone(), failure, 2),
             Change::Neigh(neigh, 1),
             Change::Finding(fixture::finding(&dropped)),
-            Change::Loss(Loss { events: 1, ..Loss::default() }),
+            Change::Loss(Loss {
+                events: 1,
+                ..Loss::default()
+            }),
         ]));
     }
 

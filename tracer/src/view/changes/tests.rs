@@ -32,7 +32,13 @@ impl Watch {
     }
 
     fn see(&mut self, ms: u64, flows: Vec<Flow>) -> Vec<String> {
-        self.look(&Snapshot { at: at(ms), ..fixture::snapshot(flows) }, false)
+        self.look(
+            &Snapshot {
+                at: at(ms),
+                ..fixture::snapshot(flows)
+            },
+            false,
+        )
     }
 
     fn look(&mut self, s: &Snapshot, last: bool) -> Vec<String> {
@@ -64,7 +70,10 @@ fn the_last_look_tells_what_was_held_back() {
 #[test]
 fn a_new_way_is_told_once_a_second() {
     let mut w = Watch::new();
-    let (one, two) = (fixture::routed(Forwarded(ETH1)), fixture::tunnelled(Forwarded(ETH0)));
+    let (one, two) = (
+        fixture::routed(Forwarded(ETH1)),
+        fixture::tunnelled(Forwarded(ETH0)),
+    );
     w.see(0, vec![one.clone()]);
     assert_eq!(w.see(100, vec![one.clone()]), ["new"]);
     assert_eq!(w.see(200, vec![two.clone()]), ["route"]);
@@ -103,7 +112,10 @@ fn drops_are_told_first_and_then_each_second() {
     assert_eq!(w.see(1100, with(90)), ["drop 89"]);
     assert_eq!(w.see(2200, with(90)), NOTHING);
     assert_eq!(w.see(2300, with(91)), ["drop 1"]);
-    let last = Snapshot { at: at(2400), ..fixture::snapshot(with(95)) };
+    let last = Snapshot {
+        at: at(2400),
+        ..fixture::snapshot(with(95))
+    };
     assert_eq!(w.look(&last, true), ["drop 4"]);
 }
 
@@ -154,7 +166,10 @@ fn flows_end_when_closed_idle_or_forgotten() {
 fn housekeeping_is_not_told() {
     let nd = fixture::tuple(Proto::ICMPV6, "fe80::1", 0, "ff02::1", 135 << 8);
     let f = fixture::flow(nd, fixture::direction(vec![], Dropped("X".into()), 1, 86));
-    assert_eq!(Watch::new().look(&fixture::snapshot(vec![f]), true), NOTHING);
+    assert_eq!(
+        Watch::new().look(&fixture::snapshot(vec![f]), true),
+        NOTHING
+    );
 }
 
 #[test]
@@ -162,7 +177,12 @@ fn what_belongs_to_no_flow() {
     let mut w = Watch::new();
     let mut s = fixture::snapshot(vec![]);
     s.stray_drops = vec![fixture::drop_at("CSUM", "tcp_v4_rcv", ETH0, 2)];
-    let neigh = NeighFailure { address: ip("192.0.2.9"), netns: HOME, dev: ETH0, queued: 1 };
+    let neigh = NeighFailure {
+        address: ip("192.0.2.9"),
+        netns: HOME,
+        dev: ETH0,
+        queued: 1,
+    };
     s.neigh_failures = vec![(neigh, 1)];
     s.loss.events = 1;
     assert_eq!(w.look(&s, false), ["stray 2", "neigh 1", "loss"]);
@@ -177,7 +197,10 @@ fn a_finding_is_told_when_it_appears() {
     let mut c = Changes::default();
     let s = fixture::snapshot(vec![]);
     let mut f = fixture::finding(&fixture::dropped());
-    assert_eq!(words(&c.update(&s, std::slice::from_ref(&f), false)), ["no-route"]);
+    assert_eq!(
+        words(&c.update(&s, std::slice::from_ref(&f), false)),
+        ["no-route"]
+    );
     f.summary = "its numbers have grown".into();
     assert_eq!(words(&c.update(&s, &[f], false)), NOTHING);
 }

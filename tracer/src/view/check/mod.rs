@@ -141,8 +141,18 @@ impl Verdict {
 
 /// Judges the flows.
 pub fn judge(expect: &Expectations, seen: &Evidence<'_>) -> Verdict {
-    let mut case = Case { expect, seen, failed: Vec::new(), open: Vec::new() };
-    let flows: Vec<&Flow> = seen.flows.iter().map(|f| &**f).filter(|f| has_traffic(f)).collect();
+    let mut case = Case {
+        expect,
+        seen,
+        failed: Vec::new(),
+        open: Vec::new(),
+    };
+    let flows: Vec<&Flow> = seen
+        .flows
+        .iter()
+        .map(|f| &**f)
+        .filter(|f| has_traffic(f))
+        .collect();
     if expect.is_explicit() {
         case.paths(&flows);
         case.explicit_drops(&flows);
@@ -152,23 +162,31 @@ pub fn judge(expect: &Expectations, seen: &Evidence<'_>) -> Verdict {
     case.fail_on(&flows);
     case.enough_traffic(&flows);
     case.complete_view();
-    let Case { mut failed, open, .. } = case;
+    let Case {
+        mut failed, open, ..
+    } = case;
     if !failed.is_empty() {
         failed.extend(open);
-        return Verdict { outcome: Judgement::Fail, reasons: failed };
+        return Verdict {
+            outcome: Judgement::Fail,
+            reasons: failed,
+        };
     }
     if !open.is_empty() {
-        return Verdict { outcome: Judgement::Inconclusive, reasons: open };
+        return Verdict {
+            outcome: Judgement::Inconclusive,
+            reasons: open,
+        };
     }
-    Verdict { outcome: Judgement::Pass, reasons: vec![all_well(expect, &flows)] }
+    Verdict {
+        outcome: Judgement::Pass,
+        reasons: vec![all_well(expect, &flows)],
+    }
 }
 
 /// Something of it was seen on this node, or asked for on it.
 fn has_traffic(f: &Flow) -> bool {
-    f.forward.packets > 0
-        || f.reply.packets > 0
-        || !f.route_failures.is_empty()
-        || lost(f) > 0
+    f.forward.packets > 0 || f.reply.packets > 0 || !f.route_failures.is_empty() || lost(f) > 0
 }
 
 /// Packets dropped on this node, both directions.
@@ -194,8 +212,15 @@ fn count(n: u64, noun: &str) -> String {
 }
 
 fn all_well(expect: &Expectations, flows: &[&Flow]) -> String {
-    let packets = flows.iter().map(|f| f.forward.packets + f.reply.packets).sum();
-    let seen = format!("{} in {}", count(packets, "packet"), count(flows.len() as u64, "flow"));
+    let packets = flows
+        .iter()
+        .map(|f| f.forward.packets + f.reply.packets)
+        .sum();
+    let seen = format!(
+        "{} in {}",
+        count(packets, "packet"),
+        count(flows.len() as u64, "flow")
+    );
     match expect.is_explicit() {
         true => format!("{seen}, all as expected."),
         false => format!("{seen}, none lost, misrouted or unanswered."),
@@ -256,7 +281,9 @@ impl Case<'_> {
     }
 
     fn explicit_drops(&mut self, flows: &[&Flow]) {
-        let Some(max) = self.expect.max_drops else { return };
+        let Some(max) = self.expect.max_drops else {
+            return;
+        };
         let dropped: u64 = flows.iter().map(|f| lost(f)).sum();
         if dropped > max {
             let worst = flows.iter().max_by_key(|f| lost(f));
@@ -276,7 +303,11 @@ impl Case<'_> {
             // a sender without a route is dropped by the name of its errno: said below
             let no_packet = f.forward.packets == 0 && !f.route_failures.is_empty();
             if lost(f) > 0 {
-                dropped.push(format!("{name} lost {}: {}", count(lost(f), "packet"), reasons(f)));
+                dropped.push(format!(
+                    "{name} lost {}: {}",
+                    count(lost(f), "packet"),
+                    reasons(f)
+                ));
             } else if let Some(Outcome::Dropped(why)) = &f.forward.outcome
                 && !no_packet
             {
@@ -285,7 +316,9 @@ impl Case<'_> {
             if let Some(r) = f.route_failures.first() {
                 let table = table_name(r.table);
                 let error = super::errno_name(r.errno);
-                routeless.push(format!("{name} found no route: {error}, last table {table}"));
+                routeless.push(format!(
+                    "{name} found no route: {error}, last table {table}"
+                ));
             }
             if unanswered(f) {
                 let n = count(f.forward.packets, "packet");
@@ -295,9 +328,15 @@ impl Case<'_> {
         name_some(&mut self.failed, dropped);
         name_some(&mut self.failed, routeless);
         name_some(&mut self.failed, silent);
-        let errors = self.seen.findings.iter().filter(|f| f.severity == Severity::Error);
-        let errors: Vec<String> =
-            errors.filter(|f| concerns(f, flows)).map(|f| finding_reason(f)).collect();
+        let errors = self
+            .seen
+            .findings
+            .iter()
+            .filter(|f| f.severity == Severity::Error);
+        let errors: Vec<String> = errors
+            .filter(|f| concerns(f, flows))
+            .map(|f| finding_reason(f))
+            .collect();
         self.failed.extend(errors);
     }
 
@@ -325,17 +364,30 @@ impl Case<'_> {
     }
 
     fn complete_view(&mut self) {
-        let Loss { events, evicted, undecoded, untracked } = self.seen.loss;
+        let Loss {
+            events,
+            evicted,
+            undecoded,
+            untracked,
+        } = self.seen.loss;
         let mut open = |n: u64, what: &str| {
             if n > 0 {
-                self.open.push(format!("The view is incomplete: {}.", what.replace('#', &n.to_string())));
+                self.open.push(format!(
+                    "The view is incomplete: {}.",
+                    what.replace('#', &n.to_string())
+                ));
             }
         };
         open(events, "# events were lost");
         open(evicted, "# flows or drops found their table full");
         open(undecoded, "# packets or records could not be decoded");
         open(untracked, "# packets are in no flow");
-        for limit in self.seen.limits.iter().filter(|l| self.expect.asks(l.hides)) {
+        for limit in self
+            .seen
+            .limits
+            .iter()
+            .filter(|l| self.expect.asks(l.hides))
+        {
             self.open.push(limit.text.clone());
         }
     }
@@ -362,8 +414,10 @@ fn finding_reason(f: &Finding) -> String {
 fn reasons(f: &Flow) -> String {
     let mut drops: Vec<_> = f.forward.drops.iter().chain(&f.reply.drops).collect();
     drops.sort_by_key(|d| std::cmp::Reverse(d.count));
-    let mut names: Vec<String> =
-        drops.iter().map(|d| format!("{} at {}", d.place.reason, d.place.symbol)).collect();
+    let mut names: Vec<String> = drops
+        .iter()
+        .map(|d| format!("{} at {}", d.place.reason, d.place.symbol))
+        .collect();
     names.dedup();
     names.join(", ")
 }
@@ -374,7 +428,11 @@ fn name_some(to: &mut Vec<String>, mut what: Vec<String>) {
     what.truncate(NAMED);
     let last = what.len().wrapping_sub(1);
     for (i, s) in what.into_iter().enumerate() {
-        let and_more = if i == last && more > 0 { format!(" (and {more} more flows)") } else { String::new() };
+        let and_more = if i == last && more > 0 {
+            format!(" (and {more} more flows)")
+        } else {
+            String::new()
+        };
         to.push(format!("{s}{and_more}."));
     }
 }

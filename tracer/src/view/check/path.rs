@@ -32,7 +32,10 @@ pub(super) fn via(f: &Flow, allowed: &[String], inv: &Inventory) -> Answer {
     match out.iter().find(|h| !named(h) && !same_way(h, right, inv)) {
         Some(h) => {
             let dev = inv.dev_name(h.netns, h.dev);
-            Answer::No(format!("left by {dev} too ({} packets)", h.counters.packets))
+            Answer::No(format!(
+                "left by {dev} too ({} packets)",
+                h.counters.packets
+            ))
         }
         None => Answer::Yes,
     }
@@ -44,7 +47,10 @@ pub(super) fn not_via(f: &Flow, banned: &[String], inv: &Inventory) -> Answer {
     if out.peek().is_none() {
         return undecided(f);
     }
-    match out.map(|h| inv.dev_name(h.netns, h.dev)).find(|n| banned.contains(n)) {
+    match out
+        .map(|h| inv.dev_name(h.netns, h.dev))
+        .find(|n| banned.contains(n))
+    {
         Some(dev) => Answer::No(format!("left by {dev}")),
         None => Answer::Yes,
     }
@@ -91,17 +97,16 @@ pub(super) fn table(f: &Flow, table: &str) -> Answer {
             }
             None => {
                 let how = d.decision.how.name();
-                return Answer::Unknown(format!(
-                    "was routed by a table that is not known ({how})"
-                ));
+                return Answer::Unknown(format!("was routed by a table that is not known ({how})"));
             }
         }
     }
     match (any, f.route_failures.first()) {
         (true, _) => Answer::Yes,
-        (false, Some(r)) => {
-            Answer::No(format!("found no route; the last table was {}", table_name(r.table)))
-        }
+        (false, Some(r)) => Answer::No(format!(
+            "found no route; the last table was {}",
+            table_name(r.table)
+        )),
         (false, None) => undecided(f),
     }
 }
@@ -116,10 +121,14 @@ fn hops(f: &Flow) -> impl Iterator<Item = &Hop> {
 /// Decisions up to the first encapsulation that was added on this node.
 fn own_decisions(f: &Flow) -> impl Iterator<Item = &Decision> {
     let added = |s: &Step| matches!(s, Step::Hop(h) if h.dir == Dir::Out && h.encap.is_some());
-    f.forward.path.iter().take_while(move |s| !added(s)).filter_map(|s| match s {
-        Step::Route(d) if !d.decision.bridged => Some(d),
-        Step::Route(_) | Step::Hop(_) => None,
-    })
+    f.forward
+        .path
+        .iter()
+        .take_while(move |s| !added(s))
+        .filter_map(|s| match s {
+            Step::Route(d) if !d.decision.bridged => Some(d),
+            Step::Route(_) | Step::Hop(_) => None,
+        })
 }
 
 /// Places where the flow is or becomes encapsulated: the hop, the kind, and the tunnel device.
@@ -156,7 +165,9 @@ fn stacked(inv: &Inventory, netns: NetnsId, upper: Ifindex, lower: Ifindex) -> b
     let mut dev = lower;
     // a stack of devices is short; the bound keeps a wrong inventory from looping
     for _ in 0..8 {
-        let Some(link) = inv.link(netns, dev) else { break };
+        let Some(link) = inv.link(netns, dev) else {
+            break;
+        };
         match link.master {
             Some(m) if m == upper => return true,
             Some(m) => dev = m,
@@ -178,9 +189,9 @@ fn stacked(inv: &Inventory, netns: NetnsId, upper: Ifindex, lower: Ifindex) -> b
 fn not_left(f: &Flow, how: &str) -> Answer {
     match &f.forward.outcome {
         Some(Outcome::Dropped(why)) => Answer::No(format!("did not leave {how}: {why}")),
-        Some(Outcome::Delivered) => {
-            Answer::No(format!("did not leave {how}: it was delivered on this node"))
-        }
+        Some(Outcome::Delivered) => Answer::No(format!(
+            "did not leave {how}: it was delivered on this node"
+        )),
         _ if !f.route_failures.is_empty() => {
             Answer::No(format!("did not leave {how}: no route was found"))
         }

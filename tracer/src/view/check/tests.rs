@@ -20,7 +20,13 @@ fn verdict_with(
 ) -> Verdict {
     let inventory = fixture::inventory();
     let flows: Vec<Arc<Flow>> = flows.into_iter().map(Arc::new).collect();
-    let evidence = Evidence { flows: &flows, findings, inventory: &inventory, loss, limits };
+    let evidence = Evidence {
+        flows: &flows,
+        findings,
+        inventory: &inventory,
+        loss,
+        limits,
+    };
     judge(expect, &evidence)
 }
 
@@ -51,7 +57,9 @@ fn answered(mut f: Flow) -> Flow {
 /// Both ways out were taken.
 fn flapping() -> Flow {
     let mut f = fixture::routed(Forwarded(ETH1));
-    f.forward.path.push(Step::Hop(fixture::hop(ETH0, Dir::Out, 1, 100)));
+    f.forward
+        .path
+        .push(Step::Hop(fixture::hop(ETH0, Dir::Out, 1, 100)));
     f
 }
 
@@ -66,9 +74,21 @@ fn with_proto(mut f: Flow, proto: Proto, packets: u64) -> Flow {
 #[case("none", answered(fixture::routed(Forwarded(ETH1))), Judgement::Pass)]
 #[case("none", fixture::dropped(), Judgement::Fail)]
 #[case("none", fixture::routed(Unanswered(ETH1)), Judgement::Fail)]
-#[case("none", with_proto(fixture::routed(Unanswered(ETH1)), Proto::UDP, 2), Judgement::Pass)]
-#[case("none", with_proto(fixture::routed(Unanswered(ETH1)), Proto::TCP, 1), Judgement::Fail)]
-#[case("none", with_proto(fixture::routed(Unanswered(ETH1)), Proto(47), 9), Judgement::Pass)]
+#[case(
+    "none",
+    with_proto(fixture::routed(Unanswered(ETH1)), Proto::UDP, 2),
+    Judgement::Pass
+)]
+#[case(
+    "none",
+    with_proto(fixture::routed(Unanswered(ETH1)), Proto::TCP, 1),
+    Judgement::Fail
+)]
+#[case(
+    "none",
+    with_proto(fixture::routed(Unanswered(ETH1)), Proto(47), 9),
+    Judgement::Pass
+)]
 // path
 #[case("via=ens6", fixture::routed(Forwarded(ETH1)), Judgement::Pass)]
 #[case("via=eth0", fixture::routed(Forwarded(ETH1)), Judgement::Fail)]
@@ -99,8 +119,16 @@ fn with_proto(mut f: Flow, proto: Proto, packets: u64) -> Flow {
 #[case("max-drops=3", fixture::dropped(), Judgement::Pass)]
 #[case("max-drops=2", fixture::dropped(), Judgement::Fail)]
 // amount
-#[case("min-packets=3", answered(fixture::routed(Forwarded(ETH1))), Judgement::Pass)]
-#[case("min-packets=4", answered(fixture::routed(Forwarded(ETH1))), Judgement::Inconclusive)]
+#[case(
+    "min-packets=3",
+    answered(fixture::routed(Forwarded(ETH1))),
+    Judgement::Pass
+)]
+#[case(
+    "min-packets=4",
+    answered(fixture::routed(Forwarded(ETH1))),
+    Judgement::Inconclusive
+)]
 #[case("min-packets=4", fixture::dropped(), Judgement::Fail)]
 fn one_flow(#[case] option: &str, #[case] flow: Flow, #[case] outcome: Judgement) {
     let v = verdict_of(&expect(option), vec![flow]);
@@ -124,16 +152,28 @@ fn a_route_decision_without_a_table_leaves_it_open() {
     if let Step::Route(d) = &mut f.forward.path[1] {
         d.decision.table = None;
     }
-    assert_eq!(verdict_of(&expect("table=6"), vec![f]).outcome, Judgement::Inconclusive);
+    assert_eq!(
+        verdict_of(&expect("table=6"), vec![f]).outcome,
+        Judgement::Inconclusive
+    );
 }
 
 #[test]
 fn loss_forbids_a_pass_but_not_a_failure() {
-    let loss = Loss { evicted: 1, ..Loss::default() };
+    let loss = Loss {
+        evicted: 1,
+        ..Loss::default()
+    };
     let good = answered(fixture::routed(Forwarded(ETH1)));
     let v = verdict_with(&expect("none"), vec![good.clone()], &[], loss, &[]);
     assert_eq!(v.outcome, Judgement::Inconclusive);
-    let v = verdict_with(&expect("none"), vec![good, fixture::dropped()], &[], loss, &[]);
+    let v = verdict_with(
+        &expect("none"),
+        vec![good, fixture::dropped()],
+        &[],
+        loss,
+        &[],
+    );
     assert_eq!((v.outcome, v.exit_code()), (Judgement::Fail, 3));
     insta::assert_snapshot!(v.reasons.join("\n"), @r"
     udp 10.244.1.10:40000 > 10.244.2.20:7 lost 3 packets: IP_OUTNOROUTES at ip6_forward.
@@ -153,7 +193,10 @@ fn what_the_kernel_hides_matters_when_it_was_asked_for(
     #[case] hides: Question,
     #[case] outcome: Judgement,
 ) {
-    let limits = [Limit { text: "This kernel does not show it.".into(), hides }];
+    let limits = [Limit {
+        text: "This kernel does not show it.".into(),
+        hides,
+    }];
     let flows = vec![answered(fixture::routed(Forwarded(ETH1)))];
     let v = verdict_with(&expect(option), flows, &[], Loss::default(), &limits);
     assert_eq!(v.outcome, outcome, "{:?}", v.reasons);
@@ -181,8 +224,17 @@ fn findings_fail_when_they_concern_the_flows(
     } else {
         about.id.tuple.dport = 9;
     }
-    let finding = Finding { severity, ..fixture::finding(&about) };
-    let v = verdict_with(&expect(option), vec![flow], &[finding], Loss::default(), &[]);
+    let finding = Finding {
+        severity,
+        ..fixture::finding(&about)
+    };
+    let v = verdict_with(
+        &expect(option),
+        vec![flow],
+        &[finding],
+        Loss::default(),
+        &[],
+    );
     assert_eq!(v.outcome, outcome, "{:?}", v.reasons);
 }
 
@@ -202,8 +254,15 @@ fn a_failed_lookup_is_traffic() {
     }];
     let v = verdict_of(&expect("none"), vec![f.clone()]);
     assert_eq!(v.outcome, Judgement::Fail);
-    assert!(v.reasons[0].contains("no route: ENETUNREACH"), "{:?}", v.reasons);
-    assert_eq!(verdict_of(&expect("via=ens6"), vec![f]).outcome, Judgement::Fail);
+    assert!(
+        v.reasons[0].contains("no route: ENETUNREACH"),
+        "{:?}",
+        v.reasons
+    );
+    assert_eq!(
+        verdict_of(&expect("via=ens6"), vec![f]).outcome,
+        Judgement::Fail
+    );
 }
 
 #[test]

@@ -14,7 +14,9 @@ fn includes(actual: &Value, expected: &Value, at: &str) {
     match (actual, expected) {
         (Value::Object(a), Value::Object(e)) => {
             for (key, value) in e {
-                let Some(found) = a.get(key) else { panic!("{at}.{key} is missing") };
+                let Some(found) = a.get(key) else {
+                    panic!("{at}.{key} is missing")
+                };
                 includes(found, value, &format!("{at}.{key}"));
             }
         }
@@ -32,12 +34,18 @@ fn example() -> Value {
     let inventory = fixture::inventory();
     let clock = fixture::clock();
     let mut flow = fixture::tunnelled(Outcome::Forwarded(fixture::ETH0));
-    flow.forward.drops =
-        vec![fixture::drop_at("IP_OUTNOROUTES", "ip6_forward", fixture::LXC, 3)];
+    flow.forward.drops = vec![fixture::drop_at(
+        "IP_OUTNOROUTES",
+        "ip6_forward",
+        fixture::LXC,
+        3,
+    )];
     let findings = [fixture::finding(&flow)];
     let snapshot = fixture::snapshot(vec![flow]);
-    let verdict =
-        Verdict { outcome: Judgement::Fail, reasons: vec!["3 packets were dropped.".into()] };
+    let verdict = Verdict {
+        outcome: Judgement::Fail,
+        reasons: vec!["3 packets were dropped.".into()],
+    };
     let session = Session {
         snapshot: &snapshot,
         findings: &findings,
@@ -54,7 +62,13 @@ fn example() -> Value {
 #[test]
 fn the_documented_example() {
     let docs = include_str!("../../../../docs/json.md");
-    let expected = docs.split("```json\n").nth(1).unwrap().split("```").next().unwrap();
+    let expected = docs
+        .split("```json\n")
+        .nth(1)
+        .unwrap()
+        .split("```")
+        .next()
+        .unwrap();
     let expected: Value = serde_json::from_str(expected).unwrap();
     includes(&example(), &expected, "$");
 }
@@ -68,7 +82,12 @@ fn the_whole_object() {
 fn without_a_verdict_it_is_a_reading() {
     let (inventory, clock) = (fixture::inventory(), fixture::clock());
     let mut snapshot = fixture::snapshot(vec![fixture::routed(Outcome::Unanswered(fixture::ETH1))]);
-    snapshot.loss = Loss { events: 1, evicted: 2, undecoded: 3, untracked: 4 };
+    snapshot.loss = Loss {
+        events: 1,
+        evicted: 2,
+        undecoded: 3,
+        untracked: 4,
+    };
     let session = Session {
         snapshot: &snapshot,
         findings: &[],

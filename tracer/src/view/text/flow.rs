@@ -18,8 +18,12 @@ pub fn flow(t: &Text<'_>, f: &Flow) -> String {
         }
     };
     line(t.path(&f.forward), "");
-    t.troubles(&f.forward).into_iter().for_each(|w| line(vec![w], ""));
-    f.route_failures.iter().for_each(|r| line(vec![t.route_failure(r, r.count)], ""));
+    t.troubles(&f.forward)
+        .into_iter()
+        .for_each(|w| line(vec![w], ""));
+    f.route_failures
+        .iter()
+        .for_each(|r| line(vec![t.route_failure(r, r.count)], ""));
     if f.reply.packets > 0 {
         let amount = format!("{} {} B", count(f.reply.packets, "packet"), f.reply.bytes);
         let mut words = vec![Word::new(Tone::Plain, amount)];
@@ -28,7 +32,9 @@ pub fn flow(t: &Text<'_>, f: &Flow) -> String {
     } else if matches!(f.forward.outcome, Some(Outcome::Unanswered(_))) {
         line(vec![Word::new(Tone::Warn, "none")], "reply: ");
     }
-    t.troubles(&f.reply).into_iter().for_each(|w| line(vec![w], "reply "));
+    t.troubles(&f.reply)
+        .into_iter()
+        .for_each(|w| line(vec![w], "reply "));
     out
 }
 
@@ -36,7 +42,10 @@ impl Text<'_> {
     /// `udp a:1 > b:2  3 packets 300 B  UNANSWERED`.
     pub(super) fn headline(&self, f: &Flow) -> String {
         let name = self.style.paint(Tone::Strong, &flow_name(&f.id.tuple));
-        let vni = f.id.scope.vni.map_or_else(String::new, |v| format!("  vni {v}"));
+        let vni =
+            f.id.scope
+                .vni
+                .map_or_else(String::new, |v| format!("  vni {v}"));
         let amount = match f.forward.packets {
             0 => "no packet".to_owned(),
             n => format!("{} {} B", count(n, "packet"), f.forward.bytes),
@@ -48,9 +57,7 @@ impl Text<'_> {
 
     /// What became of the flow, in one word where trouble is in capitals.
     pub(super) fn state(&self, f: &Flow) -> Word {
-        let dropped = |d: &Direction| {
-            matches!(d.outcome, Some(Outcome::Dropped(_)))
-        };
+        let dropped = |d: &Direction| matches!(d.outcome, Some(Outcome::Dropped(_)));
         let lost = |d: &Direction| d.drops.iter().map(|x| x.count).sum::<u64>();
         let fwd = &f.forward;
         if fwd.packets == 0 && !f.route_failures.is_empty() {
@@ -87,9 +94,16 @@ impl Text<'_> {
 
     /// Drops, ICMP errors, retransmissions of a direction.
     fn troubles(&self, d: &Direction) -> Vec<Word> {
-        let mut lines: Vec<Word> =
-            d.drops.iter().map(|x| Word::new(Tone::Bad, self.drop(x, x.count))).collect();
-        lines.extend(d.icmp.iter().map(|s| Word::new(Tone::Warn, self.icmp(s, s.count))));
+        let mut lines: Vec<Word> = d
+            .drops
+            .iter()
+            .map(|x| Word::new(Tone::Bad, self.drop(x, x.count)))
+            .collect();
+        lines.extend(
+            d.icmp
+                .iter()
+                .map(|s| Word::new(Tone::Warn, self.icmp(s, s.count))),
+        );
         let tcp: Vec<String> = [(d.retransmits, "retransmission"), (d.resets, "reset")]
             .into_iter()
             .filter(|(n, _)| *n > 0)
@@ -114,17 +128,28 @@ impl Text<'_> {
             "?" | "" => String::new(),
             symbol => format!(" at {}", self.style.name(symbol)),
         };
-        let dev = p.dev.map_or_else(String::new, |d| format!(", dev {}", self.dev(home, d)));
+        let dev = p
+            .dev
+            .map_or_else(String::new, |d| format!(", dev {}", self.dev(home, d)));
         let from = p.in_dev.filter(|d| p.dev != Some(*d));
         let from = from.map_or_else(String::new, |d| format!(", in by {}", self.dev(home, d)));
-        let encap = d.encap.map_or_else(String::new, |e| format!(", in {}", self.encap(&e)));
-        format!("dropped {n}: {}{at}{meaning}{dev}{from}{encap}", self.style.name(&p.reason))
+        let encap = d
+            .encap
+            .map_or_else(String::new, |e| format!(", in {}", self.encap(&e)));
+        format!(
+            "dropped {n}: {}{at}{meaning}{dev}{from}{encap}",
+            self.style.name(&p.reason)
+        )
     }
 
     /// `icmp from 10.0.0.1: host unreachable, 3 times, in by eth0`.
     pub(super) fn icmp(&self, s: &IcmpSample, n: u64) -> String {
         let mtu = s.mtu.map_or_else(String::new, |m| format!(" (mtu {m})"));
-        let times = if n == 1 { String::new() } else { format!(", {n} times") };
+        let times = if n == 1 {
+            String::new()
+        } else {
+            format!(", {n} times")
+        };
         let by = match s.local {
             true => "made by this node".to_owned(),
             false => format!("{} by {}", json::dir(s.dir), self.dev(s.netns, s.dev)),
@@ -134,7 +159,11 @@ impl Text<'_> {
 
     /// `no route: ENETUNREACH in main, 3 times, asked by curl (4242) in net p1`.
     pub(super) fn route_failure(&self, r: &RouteFailure, n: u64) -> Word {
-        let times = if n == 1 { String::new() } else { format!(", {n} times") };
+        let times = if n == 1 {
+            String::new()
+        } else {
+            format!(", {n} times")
+        };
         let table = table_label(r.table, self.cx.numeric);
         let comm = self.style.name(&r.comm);
         let netns = self.cx.netns(r.netns);

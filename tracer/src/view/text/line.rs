@@ -31,12 +31,19 @@ pub fn change(t: &Text<'_>, c: &Change, now: KtimeNs, verbose: bool) -> Option<S
                 None => t.plain(d.last, "drop", why),
             }
         }
-        Change::Icmp(f, s, n) => {
-            t.line(s.last, "icmp", f, vec![Word::new(Tone::Warn, t.icmp(s, *n))])
-        }
+        Change::Icmp(f, s, n) => t.line(
+            s.last,
+            "icmp",
+            f,
+            vec![Word::new(Tone::Warn, t.icmp(s, *n))],
+        ),
         Change::RouteFailure(f, r, n) => t.line(r.last, "drop", f, vec![t.route_failure(r, *n)]),
         Change::Neigh(n, new) => {
-            let times = if *new == 1 { String::new() } else { format!(", {new} times") };
+            let times = if *new == 1 {
+                String::new()
+            } else {
+                format!(", {new} times")
+            };
             let dev = t.dev(n.netns, n.dev);
             let why = format!("{} on {dev} does not answer{times}", n.address);
             t.plain(now, "neigh", vec![Word::new(Tone::Bad, why)])
@@ -82,7 +89,11 @@ impl Text<'_> {
     /// The path, or the state when there is none.
     fn way(&self, f: &Flow) -> Vec<Word> {
         let path = self.path(&f.forward);
-        if path.is_empty() { vec![self.state(f)] } else { path }
+        if path.is_empty() {
+            vec![self.state(f)]
+        } else {
+            path
+        }
     }
 
     fn ending(&self, f: &Flow) -> Vec<Word> {

@@ -17,7 +17,7 @@ pub use flow::flow;
 pub use line::change;
 pub use packet::packet;
 pub use style::{Style, Tone};
-pub use verdict::{Summary, report, summary};
+pub use verdict::{Summary, report, summary, verdict};
 
 use super::ViewContext;
 

@@ -25,10 +25,16 @@ pub fn packet(t: &Text<'_>, at: KtimeNs, p: &PacketSample) -> String {
     let what = match tuple.proto {
         _ if tuple.later_fragment => format!("{} fragment, id {}", tuple.proto, p.ip_id),
         Proto::TCP => format!("Flags [{}]", flags(p.tcp_flags)),
-        proto if proto.is_icmp() => format!("{proto} {}", message(flow_name(tuple), icmp::name(tuple))),
+        proto if proto.is_icmp() => {
+            format!("{proto} {}", message(flow_name(tuple), icmp::name(tuple)))
+        }
         proto => proto.to_string(),
     };
-    let gso = if p.segs > 1 { format!(", {} segments", p.segs) } else { String::new() };
+    let gso = if p.segs > 1 {
+        format!(", {} segments", p.segs)
+    } else {
+        String::new()
+    };
     let encap = match key.encap {
         Some(e) => match e.vni {
             Some(vni) => format!("{} {vni} ", e.kind),
@@ -37,7 +43,10 @@ pub fn packet(t: &Text<'_>, at: KtimeNs, p: &PacketSample) -> String {
         None => String::new(),
     };
     let dev = t.dev(key.netns, key.dev);
-    format!("{time} {dev:<8} {dir} {encap}{family} {src} > {dst}: {what}, length {}{gso}\n", p.len)
+    format!(
+        "{time} {dev:<8} {dir} {encap}{family} {src} > {dst}: {what}, length {}{gso}\n",
+        p.len
+    )
 }
 
 /// An echo is told apart by its identifier.
@@ -51,7 +60,24 @@ fn message(name: String, words: std::borrow::Cow<'_, str>) -> String {
 /// As tcpdump writes them; `none` when there is none.
 fn flags(bits: u8) -> String {
     // the order of tcpdump's own output
-    let letters = [(1, 'F'), (2, 'S'), (4, 'R'), (8, 'P'), (16, '.'), (32, 'U'), (64, 'E'), (128, 'W')];
-    let text: String = letters.iter().filter(|(b, _)| bits & b != 0).map(|(_, c)| *c).collect();
-    if text.is_empty() { "none".to_owned() } else { text }
+    let letters = [
+        (1, 'F'),
+        (2, 'S'),
+        (4, 'R'),
+        (8, 'P'),
+        (16, '.'),
+        (32, 'U'),
+        (64, 'E'),
+        (128, 'W'),
+    ];
+    let text: String = letters
+        .iter()
+        .filter(|(b, _)| bits & b != 0)
+        .map(|(_, c)| *c)
+        .collect();
+    if text.is_empty() {
+        "none".to_owned()
+    } else {
+        text
+    }
 }

@@ -86,14 +86,28 @@ impl Text<'_> {
         let place: Vec<String> = rule.into_iter().chain(table).collect();
         let mut what = Vec::new();
         if !matches!(d.kind, RouteKind::Unicast | RouteKind::Unknown) {
-            what.push(if d.kind == RouteKind::None { "no route" } else { d.kind.name() }.to_owned());
+            what.push(
+                if d.kind == RouteKind::None {
+                    "no route"
+                } else {
+                    d.kind.name()
+                }
+                .to_owned(),
+            );
         }
-        what.extend(r.matched.as_deref().map(|m| self.style.name(m).into_owned()));
+        what.extend(
+            r.matched
+                .as_deref()
+                .map(|m| self.style.name(m).into_owned()),
+        );
         what.extend(d.lwtunnel.map(|id| format!("encap id {id}")));
         what.extend(d.gateway.map(|g| format!("via {g}")));
         let next = next_hop(rest).map(|h| h.dev);
         // beside a gateway the device is said only when the packet did not leave by it
-        if let Some(dev) = d.dev.filter(|dev| d.gateway.is_none() || next != Some(*dev)) {
+        if let Some(dev) = d
+            .dev
+            .filter(|dev| d.gateway.is_none() || next != Some(*dev))
+        {
             what.push(format!("dev {}", self.dev(netns, dev)));
         }
         if d.errno != 0 {
@@ -104,7 +118,10 @@ impl Text<'_> {
             (p, w) if w.is_empty() => p,
             (p, w) => format!("{p}: {w}"),
         };
-        for tail in [Some(d.how.name().to_owned()), changed(r.changes)].into_iter().flatten() {
+        for tail in [Some(d.how.name().to_owned()), changed(r.changes)]
+            .into_iter()
+            .flatten()
+        {
             let sep = if text.is_empty() { "" } else { ", " };
             text = format!("{text}{sep}{tail}");
         }
@@ -116,7 +133,10 @@ impl Text<'_> {
                     | RouteKind::Unreachable
                     | RouteKind::Prohibit
             );
-        Word::new(if bad { Tone::Bad } else { Tone::Plain }, format!("[{text}]"))
+        Word::new(
+            if bad { Tone::Bad } else { Tone::Plain },
+            format!("[{text}]"),
+        )
     }
 }
 

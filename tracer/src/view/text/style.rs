@@ -43,12 +43,20 @@ impl Style {
             Tone::Dim => "2",
             Tone::Plain => return text.to_owned(),
         };
-        if self.color { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+        if self.color {
+            format!("\x1b[{code}m{text}\x1b[0m")
+        } else {
+            text.to_owned()
+        }
     }
 
     /// A name from outside.
     pub fn name(self, name: &str) -> Cow<'_, str> {
-        if self.ascii { escape::escape_ascii(name) } else { escape::escape(name) }
+        if self.ascii {
+            escape::escape_ascii(name)
+        } else {
+            escape::escape(name)
+        }
     }
 
     /// A sentence with names in it.
@@ -68,7 +76,11 @@ impl Style {
 
     /// Brackets round an encapsulation.
     pub(super) fn brackets(self) -> (&'static str, &'static str) {
-        if self.ascii { ("{", "}") } else { ("⟦", "⟧") }
+        if self.ascii {
+            ("{", "}")
+        } else {
+            ("⟦", "⟧")
+        }
     }
 
     /// Joins `words` with blanks and breaks lines before a word that does not fit; lines after the
@@ -78,7 +90,9 @@ impl Style {
         for (i, word) in words.iter().enumerate() {
             let len = word.text.chars().count();
             if i > 0 {
-                let full = self.width.is_some_and(|w| column + 1 + len > w.max(indent + 20));
+                let full = self
+                    .width
+                    .is_some_and(|w| column + 1 + len > w.max(indent + 20));
                 if full {
                     out.push('\n');
                     out.push_str(&" ".repeat(indent));
@@ -106,6 +120,9 @@ pub(super) struct Word {
 
 impl Word {
     pub(super) fn new(tone: Tone, text: impl Into<String>) -> Self {
-        Self { text: text.into(), tone }
+        Self {
+            text: text.into(),
+            tone,
+        }
     }
 }

@@ -20,14 +20,33 @@ use crate::{
     },
 };
 
-const PLAIN: Style = Style { color: false, ascii: false, width: None };
-const NARROW: Style = Style { color: false, ascii: false, width: Some(40) };
-const COLOR: Style = Style { color: true, ascii: false, width: None };
-const ASCII: Style = Style { color: false, ascii: true, width: None };
+const PLAIN: Style = Style {
+    color: false,
+    ascii: false,
+    width: None,
+};
+const NARROW: Style = Style {
+    color: false,
+    ascii: false,
+    width: Some(40),
+};
+const COLOR: Style = Style {
+    color: true,
+    ascii: false,
+    width: None,
+};
+const ASCII: Style = Style {
+    color: false,
+    ascii: true,
+    width: None,
+};
 
 fn with<R>(style: Style, inventory: &Inventory, f: impl Fn(&Text<'_>) -> R) -> R {
     let clock = fixture::clock();
-    f(&Text { cx: fixture::cx(inventory, &clock), style })
+    f(&Text {
+        cx: fixture::cx(inventory, &clock),
+        style,
+    })
 }
 
 fn show(style: Style, f: &Flow) -> String {
@@ -141,7 +160,11 @@ fn colour_says_nothing_more() {
         }
         out + rest
     };
-    for f in [v6_trouble(), fixture::tunnelled(Forwarded(ETH0)), fixture::dropped()] {
+    for f in [
+        v6_trouble(),
+        fixture::tunnelled(Forwarded(ETH0)),
+        fixture::dropped(),
+    ] {
         let colored = show(COLOR, &f);
         assert!(colored.contains('\x1b'));
         assert_eq!(strip(&colored), show(PLAIN, &f));
@@ -154,7 +177,10 @@ fn numeric_names_tables_by_number() {
     let clock = fixture::clock();
     let mut cx = fixture::cx(&inventory, &clock);
     cx.numeric = true;
-    let text = flow(&Text { cx, style: PLAIN }, &fixture::tunnelled(Forwarded(ETH0)));
+    let text = flow(
+        &Text { cx, style: PLAIN },
+        &fixture::tunnelled(Forwarded(ETH0)),
+    );
     assert!(text.contains("[table 254: dev vx0, lookup]"), "{text}");
 }
 
@@ -198,9 +224,15 @@ fn hostile_names_do_nothing() {
     finding.summary = "dev \x1b[2J".into();
     finding.evidence = vec!["a\r\u{2066}b".into()];
     finding.next = "ip link show '\x07'".into();
-    let text = with(PLAIN, &inventory, |t| flow(t, &f) + &super::finding(t.style, &finding));
+    let text = with(PLAIN, &inventory, |t| {
+        flow(t, &f) + &super::finding(t.style, &finding)
+    });
     let bad = text.chars().filter(|c| *c != '\n');
-    assert!(!bad.clone().any(|c| c.is_control() || "\u{202e}\u{2066}".contains(c)), "{text}");
+    assert!(
+        !bad.clone()
+            .any(|c| c.is_control() || "\u{202e}\u{2066}".contains(c)),
+        "{text}"
+    );
     insta::assert_snapshot!(text);
 }
 
@@ -215,7 +247,10 @@ fn states(#[case] outcome: Outcome, #[case] answers: u64, #[case] word: &str) {
     let mut f = fixture::routed(outcome);
     f.reply.packets = answers;
     let text = show(PLAIN, &f);
-    assert!(text.lines().next().unwrap().ends_with(&format!("  {word}")), "{text}");
+    assert!(
+        text.lines().next().unwrap().ends_with(&format!("  {word}")),
+        "{text}"
+    );
 }
 
 #[test]
@@ -238,11 +273,21 @@ fn session_text(outcome: Judgement, flows: usize, all: bool) -> String {
     let findings: Vec<_> = flows.first().map(fixture::finding).into_iter().collect();
     let mut snapshot = fixture::snapshot(flows);
     if outcome == Judgement::Inconclusive {
-        snapshot.loss = Loss { events: 7, untracked: 1, ..Loss::default() };
+        snapshot.loss = Loss {
+            events: 7,
+            untracked: 1,
+            ..Loss::default()
+        };
         snapshot.stray_drops = vec![fixture::drop_at("CSUM", "tcp_v4_rcv", ETH0, 2)];
     }
-    let verdict = Verdict { outcome, reasons: vec!["First.".into(), "Second.".into()] };
-    let limits = [Limit { text: "No drop reasons on 5.10.".into(), hides: Question::Drops }];
+    let verdict = Verdict {
+        outcome,
+        reasons: vec!["First.".into(), "Second.".into()],
+    };
+    let limits = [Limit {
+        text: "No drop reasons on 5.10.".into(),
+        hides: Question::Drops,
+    }];
     let session = Session {
         snapshot: &snapshot,
         findings: &findings,
@@ -264,12 +309,20 @@ fn many_flows_are_cut_unless_asked_for() {
     let cut = session_text(Judgement::Fail, 12, false);
     assert!(cut.contains("\nand 2 more flows (-v shows all)\n"), "{cut}");
     assert_eq!(cut.matches("DROPPED").count(), 10);
-    assert_eq!(session_text(Judgement::Fail, 12, true).matches("DROPPED").count(), 12);
+    assert_eq!(
+        session_text(Judgement::Fail, 12, true)
+            .matches("DROPPED")
+            .count(),
+        12
+    );
 }
 
 fn lines(changes: &[Change], verbose: bool) -> String {
     with(PLAIN, &fixture::inventory(), |t| {
-        changes.iter().filter_map(|c| change(t, c, at(9_000), verbose)).collect()
+        changes
+            .iter()
+            .filter_map(|c| change(t, c, at(9_000), verbose))
+            .collect()
     })
 }
 
@@ -278,8 +331,12 @@ fn watch_lines() {
     let flow = Arc::new(fixture::tunnelled(Unanswered(ETH0)));
     let dropped = Arc::new(fixture::dropped());
     let drop = dropped.forward.drops[0].clone();
-    let neigh =
-        NeighFailure { address: ip("192.0.2.9"), netns: HOME, dev: ETH0, queued: 1 };
+    let neigh = NeighFailure {
+        address: ip("192.0.2.9"),
+        netns: HOME,
+        dev: ETH0,
+        queued: 1,
+    };
     let all = [
         Change::New(flow.clone()),
         Change::Route(flow.clone()),
@@ -291,7 +348,10 @@ fn watch_lines() {
         Change::RouteFailure(flow.clone(), failure("curl"), 1),
         Change::Neigh(neigh, 2),
         Change::Finding(fixture::finding(&dropped)),
-        Change::Loss(Loss { events: 1, ..Loss::default() }),
+        Change::Loss(Loss {
+            events: 1,
+            ..Loss::default()
+        }),
         Change::End(flow),
     ];
     insta::assert_snapshot!(lines(&all, false));
@@ -300,10 +360,22 @@ fn watch_lines() {
 }
 
 #[rstest]
-#[case(fixture::udp(), 0, None, 1, "05:00:00.000001 lxc-p1   In  IP 10.244.1.10.40000 > 10.244.2.20.7: udp, length 142")]
+#[case(
+    fixture::udp(),
+    0,
+    None,
+    1,
+    "05:00:00.000001 lxc-p1   In  IP 10.244.1.10.40000 > 10.244.2.20.7: udp, length 142"
+)]
 #[case(Tuple { proto: Proto::TCP, ..fixture::udp() }, 18, None, 1, "05:00:00.000001 lxc-p1   In  IP 10.244.1.10.40000 > 10.244.2.20.7: Flags [S.], length 142")]
 #[case(Tuple { proto: Proto::TCP, ..fixture::udp() }, 0, Some(42), 3, "05:00:00.000001 lxc-p1   In  vxlan 42 IP 10.244.1.10.40000 > 10.244.2.20.7: Flags [none], length 142, 3 segments")]
-#[case(fixture::tuple(Proto::UDP, "fd00::1", 1, "fd00::2", 53), 0, None, 1, "05:00:00.000001 lxc-p1   In  IP6 fd00::1.1 > fd00::2.53: udp, length 142")]
+#[case(
+    fixture::tuple(Proto::UDP, "fd00::1", 1, "fd00::2", 53),
+    0,
+    None,
+    1,
+    "05:00:00.000001 lxc-p1   In  IP6 fd00::1.1 > fd00::2.53: udp, length 142"
+)]
 #[case(fixture::tuple(Proto::ICMPV6, "fd00::1", 9, "fd00::2", 128 << 8), 0, None, 1, "05:00:00.000001 lxc-p1   In  IP6 fd00::1 > fd00::2: icmp6 echo request, id 9, length 142")]
 #[case(Tuple { later_fragment: true, ..fixture::udp() }, 0, None, 1, "05:00:00.000001 lxc-p1   In  IP 10.244.1.10 > 10.244.2.20: udp fragment, id 77, length 142")]
 fn packets(
@@ -314,10 +386,26 @@ fn packets(
     #[case] line: &str,
 ) {
     let encap = vni.map(|_| fixture::encap("192.0.2.1", "192.0.2.2").key);
-    let key = HopKey { tuple, encap, netns: HOME, dev: LXC, dir: Dir::In, in_dev: None };
-    let p = PacketSample { key, len: 142, segs, tcp_flags, ip_id: 77 };
+    let key = HopKey {
+        tuple,
+        encap,
+        netns: HOME,
+        dev: LXC,
+        dir: Dir::In,
+        in_dev: None,
+    };
+    let p = PacketSample {
+        key,
+        len: 142,
+        segs,
+        tcp_flags,
+        ip_id: 77,
+    };
     let time = crate::event::KtimeNs(fixture::START.0 + 1_000);
-    assert_eq!(with(PLAIN, &fixture::inventory(), |t| packet(t, time, &p)), format!("{line}\n"));
+    assert_eq!(
+        with(PLAIN, &fixture::inventory(), |t| packet(t, time, &p)),
+        format!("{line}\n")
+    );
 }
 
 #[test]
@@ -330,15 +418,31 @@ fn an_unknown_device_has_a_number() {
 #[test]
 fn doctor_says_what_to_do() {
     let list = [
-        Feature { what: "BTF of the kernel".into(), ok: true, remedy: "never shown".into() },
-        Feature { what: "CAP_BPF".into(), ok: false, remedy: "run as root".into() },
+        Feature {
+            what: "BTF of the kernel".into(),
+            ok: true,
+            remedy: "never shown".into(),
+        },
+        Feature {
+            what: "CAP_BPF".into(),
+            ok: false,
+            remedy: "run as root".into(),
+        },
     ];
     insta::assert_snapshot!(features(PLAIN, &list));
 }
 
 #[test]
 fn last_line_of_watch() {
-    let loss = Loss { evicted: 2, ..Loss::default() };
-    let s = Summary { packets: 1, flows: 2, drops: 3, loss: Loss::default() };
+    let loss = Loss {
+        evicted: 2,
+        ..Loss::default()
+    };
+    let s = Summary {
+        packets: 1,
+        flows: 2,
+        drops: 3,
+        loss: Loss::default(),
+    };
     insta::assert_snapshot!(summary(&s) + &summary(&Summary { loss, ..s }));
 }

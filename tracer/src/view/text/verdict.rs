@@ -1,9 +1,12 @@
 //! A whole session as text: the verdict first, then why, then what it was about.
 
-use super::{Text, Tone, count, finding, flow};
+use super::{Style, Text, Tone, count, finding, flow};
 use crate::{
     model::Loss,
-    view::{check::Judgement, json::Session},
+    view::{
+        check::{Judgement, Verdict},
+        json::Session,
+    },
 };
 
 /// Flows shown when more are not asked for.
@@ -11,25 +14,35 @@ const FLOWS: usize = 10;
 
 /// Verdict, findings, flows, loss. `all` shows every flow.
 pub fn report(t: &Text<'_>, s: &Session<'_>, all: bool) -> String {
-    let mut out = s.verdict.map(|v| t.verdict(v)).unwrap_or_default();
+    let mut out = s.verdict.map(|v| verdict(t.style, v)).unwrap_or_default();
     for f in s.findings {
         out.push('\n');
         out.push_str(&finding(t.style, f));
     }
     let flows = &s.snapshot.flows;
-    let shown = if all { flows.len() } else { FLOWS.min(flows.len()) };
+    let shown = if all {
+        flows.len()
+    } else {
+        FLOWS.min(flows.len())
+    };
     for f in &flows[..shown] {
         out.push('\n');
         out.push_str(&flow(t, f));
     }
     if shown < flows.len() {
-        out.push_str(&format!("\nand {} more flows (-v shows all)\n", flows.len() - shown));
+        out.push_str(&format!(
+            "\nand {} more flows (-v shows all)\n",
+            flows.len() - shown
+        ));
     }
     let strays = &s.snapshot.stray_drops;
     if !strays.is_empty() {
         out.push_str("\nin no flow:\n");
         for d in strays {
-            out.push_str(&format!("  {}\n", t.style.paint(Tone::Bad, &t.drop(d, d.count))));
+            out.push_str(&format!(
+                "  {}\n",
+                t.style.paint(Tone::Bad, &t.drop(d, d.count))
+            ));
         }
     }
     for limit in s.limits {
@@ -42,21 +55,19 @@ pub fn report(t: &Text<'_>, s: &Session<'_>, all: bool) -> String {
     out
 }
 
-impl Text<'_> {
-    /// The first reason on the line of the verdict, the others below.
-    fn verdict(&self, v: &crate::view::check::Verdict) -> String {
-        let (tone, word) = match v.outcome {
-            Judgement::Pass => (Tone::Good, "PASS"),
-            Judgement::Fail => (Tone::Bad, "FAIL"),
-            Judgement::Inconclusive => (Tone::Warn, "INCONCLUSIVE"),
-        };
-        let mut out = self.style.paint(tone, word);
-        for (i, reason) in v.reasons.iter().enumerate() {
-            let lead = if i == 0 { ": " } else { "  " };
-            out.push_str(&format!("{lead}{}\n", self.style.sentence(reason)));
-        }
-        out
+/// The first reason on the line of the verdict, the others below; each with a line feed.
+pub fn verdict(style: Style, v: &Verdict) -> String {
+    let (tone, word) = match v.outcome {
+        Judgement::Pass => (Tone::Good, "PASS"),
+        Judgement::Fail => (Tone::Bad, "FAIL"),
+        Judgement::Inconclusive => (Tone::Warn, "INCONCLUSIVE"),
+    };
+    let mut out = style.paint(tone, word);
+    for (i, reason) in v.reasons.iter().enumerate() {
+        let lead = if i == 0 { ": " } else { "  " };
+        out.push_str(&format!("{lead}{}\n", style.sentence(reason)));
     }
+    out
 }
 
 /// One line when something was lost.

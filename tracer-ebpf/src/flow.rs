@@ -4,11 +4,11 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::{key::FlowKey, route::Route};
 
-/// The outer header around an encapsulated packet.
-#[repr(C)]
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
-)]
+/// The outer header around an encapsulated packet. Aligned so that its addresses can be read as
+/// words.
+#[repr(C, align(4))]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct Outer {
     /// Outer source address, network byte order.
     pub saddr: [u8; 16],

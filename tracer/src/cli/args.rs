@@ -45,7 +45,8 @@ Exit status:
 #[derive(Clone, Debug, Parser, PartialEq)]
 #[command(name = "tracer", version, max_term_width = 100)]
 #[command(after_help = format!("{EXAMPLES}\n\n{EXIT}"))]
-#[command(disable_help_subcommand = true, args_override_self = false)]
+#[command(disable_help_subcommand = true)]
+#[command(override_usage = "tracer [OPTIONS] [COMMAND] [FILTER]...")]
 pub struct Args {
     /// What to do.
     #[command(subcommand)]
@@ -105,12 +106,12 @@ pub struct CheckCommand {
     /// How long to look: 30s, 500ms, 2m
     #[arg(long = "for", value_name = "TIME", value_parser = duration::parse, default_value = "30s")]
     pub duration: Duration,
-    /// What the traffic must do.
-    #[command(flatten)]
-    pub expect: Expect,
     /// Which flows
     #[arg(value_name = "FILTER")]
     pub filter: Vec<String>,
+    /// What the traffic must do.
+    #[command(flatten)]
+    pub expect: Expect,
 }
 
 /// What the traffic must do.
@@ -181,7 +182,7 @@ pub struct Options {
     /// More: healthy ends, all flows; twice for tracer's own log
     #[arg(short, long, action = ArgAction::Count, global = true)]
     pub verbose: u8,
-    /// Colour; NO_COLOR is respected
+    /// Colour (`NO_COLOR` is respected)
     #[arg(long, value_enum, default_value_t, value_name = "WHEN", global = true)]
     pub color: Color,
     /// ASCII only

@@ -2,7 +2,7 @@
 
 use std::{
     env,
-    io::{self, BufWriter, IsTerminal, StdoutLock, Write},
+    io::{self, BufWriter, IsTerminal, Write},
 };
 
 use anyhow::Result;
@@ -18,9 +18,8 @@ use crate::{
 };
 
 /// stdout with a style. Buffered: flush when something is to be seen.
-#[derive(Debug)]
 pub(super) struct Output {
-    pub(super) stdout: BufWriter<StdoutLock<'static>>,
+    pub(super) stdout: BufWriter<Box<dyn Write>>,
     pub(super) style: Style,
     pub(super) format: Format,
     numeric: bool,
@@ -39,7 +38,7 @@ impl Output {
             width: width.map(|(columns, _)| usize::from(columns)),
         };
         Self {
-            stdout: BufWriter::new(stdout.lock()),
+            stdout: BufWriter::new(Box::new(stdout.lock())),
             style,
             format: options.output,
             numeric: options.numeric,
@@ -157,10 +156,49 @@ pub(super) fn filter(words: &[String]) -> Result<Option<crate::filter::Filter>> 
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
+    use std::{cell::RefCell, rc::Rc};
+
     use rstest::rstest;
 
     use super::*;
+
+    /// What was written, shared with the writer.
+    #[derive(Clone, Default)]
+    pub(in crate::cli) struct Page(Rc<RefCell<Vec<u8>>>);
+
+    impl Write for Page {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.borrow_mut().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Page {
+        /// Everything so far.
+        pub(in crate::cli) fn text(&self) -> String {
+            String::from_utf8(self.0.borrow().clone()).unwrap()
+        }
+    }
+
+    /// Plain output to a page.
+    pub(in crate::cli) fn page(format: Format) -> (Output, Page) {
+        let page = Page::default();
+        let stdout = BufWriter::new(Box::new(page.clone()) as Box<dyn Write>);
+        let (style, numeric) = (Style::default(), false);
+        (
+            Output {
+                stdout,
+                style,
+                format,
+                numeric,
+            },
+            page,
+        )
+    }
 
     #[rstest]
     #[case(&[], true)]

@@ -55,7 +55,7 @@ fn a_filter_without_a_command_is_watched() {
     assert_eq!(args.command, None);
     assert_eq!(args.filter.join(" "), "udp port 53");
     assert!(args.watch.packets);
-    assert_eq!(args.watch.duration, Some(Duration::from_secs(120)));
+    assert_eq!(args.watch.duration, Some(Duration::from_mins(2)));
 }
 
 #[rstest]

@@ -30,7 +30,7 @@ pub(crate) fn clock() -> WallClock {
     let wall: jiff::Timestamp = "2026-11-22T05:00:00Z".parse().unwrap();
     let wall = i64::try_from(wall.as_nanosecond()).unwrap();
     WallClock {
-        offset_ns: wall - START.0 as i64,
+        offset_ns: wall - START.0.cast_signed(),
         zone: None,
     }
 }

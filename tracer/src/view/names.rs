@@ -105,45 +105,34 @@ mod tests {
 
     #[rstest]
     #[case(
-        Proto::UDP,
-        "10.0.0.1",
-        "10.0.0.2",
-        40000,
-        7,
-        "udp 10.0.0.1:40000 > 10.0.0.2:7"
-    )]
+        Proto::UDP, ["10.0.0.1",
+        "10.0.0.2"], [40000,
+        7], "udp 10.0.0.1:40000 > 10.0.0.2:7")]
     #[case(
-        Proto::TCP,
-        "fd00::1",
-        "fd00::2",
-        1,
-        443,
-        "tcp [fd00::1]:1 > [fd00::2]:443"
-    )]
-    #[case(Proto::UDP, "0.0.0.0", "10.0.0.2", 0, 53, "udp *:* > 10.0.0.2:53")]
-    #[case(Proto::UDP, "::", "fd00::2", 0, 53, "udp [*]:* > [fd00::2]:53")]
-    #[case(Proto::UDP, "0.0.0.0", "10.0.0.2", 0, 0, "udp * > 10.0.0.2")]
-    #[case(Proto::ICMP, "10.0.0.1", "10.0.0.2", 7, 8 << 8, "icmp 10.0.0.1 > 10.0.0.2 echo request id 7")]
-    #[case(Proto::ICMPV6, "fd00::1", "fd00::2", 9, 129 << 8, "icmp6 fd00::1 > fd00::2 echo reply id 9")]
-    #[case(Proto::ICMP, "10.0.0.1", "10.0.0.2", 0, 3 << 8 | 4, "icmp 10.0.0.1 > 10.0.0.2 fragmentation needed")]
-    #[case(Proto(47), "10.0.0.1", "10.0.0.2", 0, 0, "gre 10.0.0.1 > 10.0.0.2")]
+        Proto::TCP, ["fd00::1",
+        "fd00::2"], [1,
+        443], "tcp [fd00::1]:1 > [fd00::2]:443")]
+    #[case(Proto::UDP, ["0.0.0.0", "10.0.0.2"], [0, 53], "udp *:* > 10.0.0.2:53")]
+    #[case(Proto::UDP, ["::", "fd00::2"], [0, 53], "udp [*]:* > [fd00::2]:53")]
+    #[case(Proto::UDP, ["0.0.0.0", "10.0.0.2"], [0, 0], "udp * > 10.0.0.2")]
+    #[case(Proto::ICMP, ["10.0.0.1", "10.0.0.2"], [7, 8 << 8], "icmp 10.0.0.1 > 10.0.0.2 echo request id 7")]
+    #[case(Proto::ICMPV6, ["fd00::1", "fd00::2"], [9, 129 << 8], "icmp6 fd00::1 > fd00::2 echo reply id 9")]
+    #[case(Proto::ICMP, ["10.0.0.1", "10.0.0.2"], [0, 3 << 8 | 4], "icmp 10.0.0.1 > 10.0.0.2 fragmentation needed")]
+    #[case(Proto(47), ["10.0.0.1", "10.0.0.2"], [0, 0], "gre 10.0.0.1 > 10.0.0.2")]
     #[case(
-        Proto(200),
-        "10.0.0.1",
-        "10.0.0.2",
-        0,
-        0,
-        "proto-200 10.0.0.1 > 10.0.0.2"
-    )]
+        Proto(200), ["10.0.0.1",
+        "10.0.0.2"], [0,
+        0], "proto-200 10.0.0.1 > 10.0.0.2")]
     fn flows(
         #[case] proto: Proto,
-        #[case] src: &str,
-        #[case] dst: &str,
-        #[case] sport: u16,
-        #[case] dport: u16,
+        #[case] ends: [&str; 2],
+        #[case] ports: [u16; 2],
         #[case] name: &str,
     ) {
-        assert_eq!(flow_name(&tuple(proto, src, dst, sport, dport)), name);
+        assert_eq!(
+            flow_name(&tuple(proto, ends[0], ends[1], ports[0], ports[1])),
+            name
+        );
     }
 
     #[test]

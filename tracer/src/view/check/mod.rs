@@ -221,9 +221,10 @@ fn all_well(expect: &Expectations, flows: &[&Flow]) -> String {
         count(packets, "packet"),
         count(flows.len() as u64, "flow")
     );
-    match expect.is_explicit() {
-        true => format!("{seen}, all as expected."),
-        false => format!("{seen}, none lost, misrouted or unanswered."),
+    if expect.is_explicit() {
+        format!("{seen}, all as expected.")
+    } else {
+        format!("{seen}, none lost, misrouted or unanswered.")
     }
 }
 
@@ -335,7 +336,7 @@ impl Case<'_> {
             .filter(|f| f.severity == Severity::Error);
         let errors: Vec<String> = errors
             .filter(|f| concerns(f, flows))
-            .map(|f| finding_reason(f))
+            .map(finding_reason)
             .collect();
         self.failed.extend(errors);
     }

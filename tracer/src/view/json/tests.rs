@@ -55,7 +55,7 @@ fn example() -> Value {
     };
     let mut out = Vec::new();
     write_report(&mut out, &fixture::cx(&inventory, &clock), &session).unwrap();
-    assert_eq!(out.iter().filter(|b| **b == b'\n').count(), 1);
+    assert_eq!(std::str::from_utf8(&out).unwrap().lines().count(), 1);
     serde_json::from_slice(&out).unwrap()
 }
 

@@ -17,19 +17,20 @@ pub struct Feature {
 pub fn features(style: Style, list: &[Feature]) -> String {
     let mut out = String::new();
     for f in list {
-        let mark = match f.ok {
-            true => style.paint(Tone::Good, "ok     "),
-            false => style.paint(Tone::Bad, "MISSING"),
+        let mark = if f.ok {
+            style.paint(Tone::Good, "ok     ")
+        } else {
+            style.paint(Tone::Bad, "MISSING")
         };
-        out.push_str(&format!("{mark}  {}\n", style.sentence(&f.what)));
+        out.extend([&mark, "  ", &style.sentence(&f.what), "\n"]);
         if !f.ok && !f.remedy.is_empty() {
-            out.push_str(&format!("         {}\n", style.sentence(&f.remedy)));
+            out.extend(["         ", &style.sentence(&f.remedy), "\n"]);
         }
     }
     let missing = list.iter().filter(|f| !f.ok).count();
-    out.push_str(&match missing {
+    out += &match missing {
         0 => "Everything that tracer uses is there.\n".to_owned(),
         n => format!("{n} of {} missing.\n", list.len()),
-    });
+    };
     out
 }

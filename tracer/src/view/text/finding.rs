@@ -13,10 +13,10 @@ pub fn finding(style: Style, f: &Finding) -> String {
     let head = style.paint(tone, &format!("{} [{}]", f.severity.name(), f.id));
     let mut out = format!("{head}: {}\n", style.sentence(&f.summary));
     for line in &f.evidence {
-        out.push_str(&format!("    {}\n", style.sentence(line)));
+        out.extend(["    ", &style.sentence(line), "\n"]);
     }
     if !f.next.is_empty() {
-        out.push_str(&format!("  next: {}\n", style.sentence(&f.next)));
+        out.extend(["  next: ", &style.sentence(&f.next), "\n"]);
     }
     out
 }

@@ -14,7 +14,7 @@ pub fn flow(t: &Text<'_>, f: &Flow) -> String {
     let mut line = |words: Vec<Word>, label: &str| {
         if !words.is_empty() {
             let used = 2 + label.chars().count();
-            out.push_str(&format!("  {label}{}\n", t.style.wrap(&words, used, 4)));
+            out.extend(["  ", label, &t.style.wrap(&words, used, 4), "\n"]);
         }
     };
     line(t.path(&f.forward), "");
@@ -150,9 +150,10 @@ impl Text<'_> {
         } else {
             format!(", {n} times")
         };
-        let by = match s.local {
-            true => "made by this node".to_owned(),
-            false => format!("{} by {}", json::dir(s.dir), self.dev(s.netns, s.dev)),
+        let by = if s.local {
+            "made by this node".to_owned()
+        } else {
+            format!("{} by {}", json::dir(s.dir), self.dev(s.netns, s.dev))
         };
         format!("icmp from {}: {}{mtu}{times}, {by}", s.from, icmp::error(s))
     }
@@ -167,9 +168,10 @@ impl Text<'_> {
         let table = table_label(r.table, self.cx.numeric);
         let comm = self.style.name(&r.comm);
         let netns = self.cx.netns(r.netns);
-        let netns = match r.netns == self.cx.inventory.home {
-            true => String::new(),
-            false => format!(" in {}", self.style.name(&netns)),
+        let netns = if r.netns == self.cx.inventory.home {
+            String::new()
+        } else {
+            format!(" in {}", self.style.name(&netns))
         };
         let error = self.cx.errno(r.errno);
         let text = format!(

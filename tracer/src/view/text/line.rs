@@ -24,20 +24,22 @@ pub fn change(t: &Text<'_>, c: &Change, now: KtimeNs, verbose: bool) -> Option<S
         Change::End(f) if verbose => t.line(now, "end", f, t.ending(f)),
         // the drop itself follows as a line of its own
         Change::End(_) | Change::Dropping(_) => return None,
-        Change::Drop(f, d, n) => {
-            let why = vec![Word::new(Tone::Bad, t.drop(d, *n))];
+        Change::Drop(f, d, new) => {
+            let why = vec![Word::new(Tone::Bad, t.drop(d, *new))];
             match f {
                 Some(f) => t.line(d.last, "drop", f, why),
-                None => t.plain(d.last, "drop", why),
+                None => t.plain(d.last, "drop", &why),
             }
         }
-        Change::Icmp(f, s, n) => t.line(
+        Change::Icmp(f, s, new) => t.line(
             s.last,
             "icmp",
             f,
-            vec![Word::new(Tone::Warn, t.icmp(s, *n))],
+            vec![Word::new(Tone::Warn, t.icmp(s, *new))],
         ),
-        Change::RouteFailure(f, r, n) => t.line(r.last, "drop", f, vec![t.route_failure(r, *n)]),
+        Change::RouteFailure(f, r, new) => {
+            t.line(r.last, "drop", f, vec![t.route_failure(r, *new)])
+        }
         Change::Neigh(n, new) => {
             let times = if *new == 1 {
                 String::new()
@@ -46,7 +48,7 @@ pub fn change(t: &Text<'_>, c: &Change, now: KtimeNs, verbose: bool) -> Option<S
             };
             let dev = t.dev(n.netns, n.dev);
             let why = format!("{} on {dev} does not answer{times}", n.address);
-            t.plain(now, "neigh", vec![Word::new(Tone::Bad, why)])
+            t.plain(now, "neigh", &[Word::new(Tone::Bad, why)])
         }
         Change::Finding(f) => {
             let block = finding(t.style, f);
@@ -56,7 +58,7 @@ pub fn change(t: &Text<'_>, c: &Change, now: KtimeNs, verbose: bool) -> Option<S
         Change::Loss(l) => {
             let lost = l.events + l.evicted + l.undecoded + l.untracked;
             let why = format!("tracer missed {} so far", count(lost, "event or packet"));
-            t.plain(now, "loss", vec![Word::new(Tone::Warn, why)])
+            t.plain(now, "loss", &[Word::new(Tone::Warn, why)])
         }
     };
     Some(line)
@@ -75,15 +77,15 @@ impl Text<'_> {
     fn line(&self, at: KtimeNs, kind: &str, f: &Flow, mut what: Vec<Word>) -> String {
         let name = flow_name(&f.id.tuple);
         what.insert(0, Word::new(Tone::Strong, format!("{name}:")));
-        self.plain(at, kind, what)
+        self.plain(at, kind, &what)
     }
 
-    fn plain(&self, at: KtimeNs, kind: &str, what: Vec<Word>) -> String {
+    fn plain(&self, at: KtimeNs, kind: &str, what: &[Word]) -> String {
         let time = self.cx.clock.time_of_day(at);
         let lead = format!("{time} {kind:<5}");
         let used = lead.chars().count() + 1;
         let lead = self.style.paint(Tone::Dim, &lead);
-        format!("{lead} {}\n", self.style.wrap(&what, used, 22))
+        format!("{lead} {}\n", self.style.wrap(what, used, 22))
     }
 
     /// The path, or the state when there is none.

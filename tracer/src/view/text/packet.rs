@@ -17,16 +17,19 @@ pub fn packet(t: &Text<'_>, at: KtimeNs, p: &PacketSample) -> String {
     };
     let family = if tuple.is_ipv6() { "IP6" } else { "IP" };
     let ports = tuple.proto.has_ports() && !tuple.later_fragment;
-    let end = |address: std::net::IpAddr, port| match ports {
-        true => format!("{address}.{port}"),
-        false => address.to_string(),
+    let end = |address: std::net::IpAddr, port| {
+        if ports {
+            format!("{address}.{port}")
+        } else {
+            address.to_string()
+        }
     };
     let (src, dst) = (end(tuple.src, tuple.sport), end(tuple.dst, tuple.dport));
     let what = match tuple.proto {
         _ if tuple.later_fragment => format!("{} fragment, id {}", tuple.proto, p.ip_id),
         Proto::TCP => format!("Flags [{}]", flags(p.tcp_flags)),
         proto if proto.is_icmp() => {
-            format!("{proto} {}", message(flow_name(tuple), icmp::name(tuple)))
+            format!("{proto} {}", message(&flow_name(tuple), icmp::name(tuple)))
         }
         proto => proto.to_string(),
     };
@@ -50,7 +53,7 @@ pub fn packet(t: &Text<'_>, at: KtimeNs, p: &PacketSample) -> String {
 }
 
 /// An echo is told apart by its identifier.
-fn message(name: String, words: std::borrow::Cow<'_, str>) -> String {
+fn message(name: &str, words: std::borrow::Cow<'_, str>) -> String {
     match name.split_once(" id ") {
         Some((_, id)) => format!("{words}, id {id}"),
         None => words.into_owned(),

@@ -27,7 +27,7 @@ impl Text<'_> {
         for (i, step) in d.path.iter().enumerate() {
             let (here, rest) = (last.map(|h| h.netns), &d.path[i..]);
             if !words.is_empty() {
-                self.add(&mut words, self.style.arrow());
+                Self::add(&mut words, self.style.arrow());
             }
             match step {
                 Step::Route(r) => words.push(self.decision(r, here, rest)),
@@ -44,21 +44,21 @@ impl Text<'_> {
                     };
                     if let Some(e) = shown {
                         let encap = self.encap(e);
-                        self.add(&mut words, &encap);
+                        Self::add(&mut words, &encap);
                     }
                     last = Some(h);
                 }
             }
         }
         if !words.is_empty() && matches!(d.outcome, Some(Outcome::Dropped(_))) {
-            self.add(&mut words, self.style.arrow());
+            Self::add(&mut words, self.style.arrow());
             words.push(Word::new(Tone::Bad, self.style.stop()));
         }
         words
     }
 
     /// Appends to the last word, which then is not broken from it.
-    fn add(&self, words: &mut [Word], text: &str) {
+    fn add(words: &mut [Word], text: &str) {
         if let Some(word) = words.last_mut() {
             word.text.push(' ');
             word.text.push_str(text);

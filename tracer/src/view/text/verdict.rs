@@ -30,23 +30,18 @@ pub fn report(t: &Text<'_>, s: &Session<'_>, all: bool) -> String {
         out.push_str(&flow(t, f));
     }
     if shown < flows.len() {
-        out.push_str(&format!(
-            "\nand {} more flows (-v shows all)\n",
-            flows.len() - shown
-        ));
+        out += &format!("\nand {} more flows (-v shows all)\n", flows.len() - shown);
     }
     let strays = &s.snapshot.stray_drops;
     if !strays.is_empty() {
         out.push_str("\nin no flow:\n");
         for d in strays {
-            out.push_str(&format!(
-                "  {}\n",
-                t.style.paint(Tone::Bad, &t.drop(d, d.count))
-            ));
+            let line = t.style.paint(Tone::Bad, &t.drop(d, d.count));
+            out.extend(["  ", &line, "\n"]);
         }
     }
     for limit in s.limits {
-        out.push_str(&format!("not seen: {}\n", t.style.sentence(&limit.text)));
+        out.extend(["not seen: ", &t.style.sentence(&limit.text), "\n"]);
     }
     if let Some(line) = loss(s.snapshot.loss) {
         out.push_str(&t.style.paint(Tone::Warn, &line));
@@ -65,7 +60,7 @@ pub fn verdict(style: Style, v: &Verdict) -> String {
     let mut out = style.paint(tone, word);
     for (i, reason) in v.reasons.iter().enumerate() {
         let lead = if i == 0 { ": " } else { "  " };
-        out.push_str(&format!("{lead}{}\n", style.sentence(reason)));
+        out.extend([lead, &style.sentence(reason), "\n"]);
     }
     out
 }

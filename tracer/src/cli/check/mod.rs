@@ -96,12 +96,16 @@ fn conclude(
             cx,
             style: out.style,
         };
-        let shown = match options.quiet {
-            true => text::verdict(out.style, &verdict),
-            false => text::report(&t, &session, options.verbose > 0),
+        let shown = if options.quiet {
+            text::verdict(out.style, &verdict)
+        } else {
+            text::report(&t, &session, options.verbose > 0)
         };
         out.print(&shown)?;
     }
     out.stdout.flush()?;
     Ok(verdict.exit_code())
 }
+
+#[cfg(test)]
+mod tests;

@@ -217,3 +217,6 @@ fn summary(s: &Snapshot) -> Summary {
         loss: s.loss,
     }
 }
+
+#[cfg(test)]
+mod tests;

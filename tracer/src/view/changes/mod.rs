@@ -3,13 +3,14 @@
 //! State is one entry per flow of the last snapshot, so the model's bound on flows bounds it.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
+    net::IpAddr,
     sync::Arc,
 };
 
 use crate::{
     diagnose::{Finding, Subject},
-    event::{DropPlace, IcmpSample, KtimeNs, NeighFailure, RouteFailure},
+    event::{DropPlace, IcmpSample, Ifindex, KtimeNs, NeighFailure, NetnsId, RouteFailure},
     model::{Direction, Drop, Flow, FlowId, Loss, Outcome, Snapshot, Step},
 };
 
@@ -87,7 +88,7 @@ struct Known {
     unanswered: bool,
     ended: bool,
     drops: BTreeMap<DropPlace, Told>,
-    icmp: HashMap<(std::net::IpAddr, u8, u8, u32), Told>,
+    icmp: HashMap<(IpAddr, u8, u8, u32), Told>,
     failures: Told,
 }
 
@@ -96,8 +97,8 @@ struct Known {
 pub struct Changes {
     known: HashMap<FlowId, Known>,
     strays: BTreeMap<DropPlace, Told>,
-    neigh: HashMap<(std::net::IpAddr, u32, u32), Told>,
-    findings: HashMap<(&'static str, Option<FlowId>, Option<(u32, u32)>), ()>,
+    neigh: HashMap<(IpAddr, u32, u32), Told>,
+    findings: HashSet<Identity>,
     loss: Loss,
 }
 
@@ -145,9 +146,9 @@ impl Changes {
                 out.push(Change::Neigh(*n, new));
             }
         }
-        let now: HashMap<_, _> = findings.iter().map(|f| (identity(f), ())).collect();
+        let now = findings.iter().map(identity).collect();
         for f in findings {
-            if !self.findings.contains_key(&identity(f)) {
+            if !self.findings.contains(&identity(f)) {
                 out.push(Change::Finding(f.clone()));
             }
         }
@@ -160,19 +161,27 @@ impl Changes {
     }
 }
 
-type Identity = (&'static str, Option<FlowId>, Option<(u32, u32)>);
+type Identity = (
+    &'static str,
+    Option<(NetnsId, Ifindex)>,
+    Option<IpAddr>,
+    Option<FlowId>,
+);
 
 /// The same finding in the next snapshot, though its numbers have grown.
 fn identity(f: &Finding) -> Identity {
-    let Subject { flows, dev, .. } = &f.subject;
-    let dev = dev.map(|(netns, dev)| (netns.0, dev.0));
+    let Subject {
+        flows,
+        dev,
+        address,
+    } = &f.subject;
     // about a device or address: the flows come and go
-    let flow = if dev.is_some() {
+    let flow = if dev.is_some() || address.is_some() {
         None
     } else {
-        flows.first().copied()
+        flows.iter().min().copied()
     };
-    (f.id, flow, dev)
+    (f.id, *dev, *address, flow)
 }
 
 fn update_flow(

@@ -14,11 +14,16 @@
 //!   that default: only what was asked for is judged. `fail_on` and `min_packets` only add to it.
 //! - Path expectations are about the forward direction, drops about both.
 
+mod expect;
 mod path;
+mod verdict;
 
 use std::sync::Arc;
 
-use super::{Limit, Question, flow_name};
+pub use expect::Expectations;
+pub use verdict::{Judgement, Verdict};
+
+use super::{Limit, flow_name};
 use crate::{
     diagnose::{Finding, Severity},
     event::Proto,
@@ -31,56 +36,6 @@ use path::Answer;
 const UDP_UNANSWERED: u64 = 3;
 /// Flows named in reasons of one kind; the rest is counted.
 const NAMED: usize = 3;
-
-/// What the traffic is expected to do.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Expectations {
-    /// Every flow leaves by one of these devices.
-    pub via: Vec<String>,
-    /// No flow leaves by any of these devices.
-    pub not_via: Vec<String>,
-    /// Every flow is encapsulated; when a name is given, by this device or kind.
-    pub tunnel: Option<Option<String>>,
-    /// No flow is encapsulated.
-    pub no_tunnel: bool,
-    /// Every flow is routed by this table: its number or name.
-    pub table: Option<String>,
-    /// At most so many packets are dropped on this node.
-    pub max_drops: Option<u64>,
-    /// At least so many packets are needed to judge.
-    pub min_packets: Option<u64>,
-    /// Findings (ids) that fail whatever their severity.
-    pub fail_on: Vec<String>,
-}
-
-impl Expectations {
-    /// Something replaces the default judgement.
-    fn is_explicit(&self) -> bool {
-        !self.via.is_empty()
-            || !self.not_via.is_empty()
-            || self.tunnel.is_some()
-            || self.no_tunnel
-            || self.table.is_some()
-            || self.max_drops.is_some()
-    }
-
-    /// What must be visible for a pass.
-    fn asks(&self, question: Question) -> bool {
-        if !self.is_explicit() {
-            return true;
-        }
-        match question {
-            Question::Drops => self.max_drops.is_some(),
-            Question::Routes => self.table.is_some(),
-            Question::Path => {
-                !self.via.is_empty()
-                    || !self.not_via.is_empty()
-                    || self.tunnel.is_some()
-                    || self.no_tunnel
-            }
-        }
-    }
-}
 
 /// What is judged.
 #[derive(Clone, Copy, Debug)]
@@ -95,48 +50,6 @@ pub struct Evidence<'a> {
     pub loss: Loss,
     /// What this kernel does not let us see.
     pub limits: &'a [Limit],
-}
-
-/// The kinds of verdict.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Judgement {
-    /// Everything is as expected, and the view was complete.
-    Pass,
-    /// Something is not as expected.
-    Fail,
-    /// Cannot be told.
-    Inconclusive,
-}
-
-impl Judgement {
-    /// The name in machine output.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Pass => "pass",
-            Self::Fail => "fail",
-            Self::Inconclusive => "inconclusive",
-        }
-    }
-}
-
-/// The judgement with its reasons.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Verdict {
-    /// Pass, fail or inconclusive.
-    pub outcome: Judgement,
-    /// One sentence each, what decided first. Never empty.
-    pub reasons: Vec<String>,
-}
-
-impl Verdict {
-    /// 0 pass, 3 fail, 4 inconclusive.
-    pub fn exit_code(&self) -> u8 {
-        match self.outcome {
-            Judgement::Pass => 0,
-            Judgement::Fail => 3,
-            Judgement::Inconclusive => 4,
-        }
-    }
 }
 
 /// Judges the flows.

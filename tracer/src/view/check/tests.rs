@@ -4,7 +4,10 @@ use super::*;
 use crate::{
     event::Dir,
     model::{Outcome::*, Step},
-    view::fixture::{self, ETH0, ETH1, LXC},
+    view::{
+        Question,
+        fixture::{self, ETH0, ETH1, LXC},
+    },
 };
 
 fn verdict_of(expect: &Expectations, flows: Vec<Flow>) -> Verdict {

@@ -28,9 +28,9 @@ pub fn features(style: Style, list: &[Feature]) -> String {
         }
     }
     let missing = list.iter().filter(|f| !f.ok).count();
-    out += &match missing {
+    let missing = match missing {
         0 => "Everything that tracer uses is there.\n".to_owned(),
         n => format!("{n} of {} missing.\n", list.len()),
     };
-    out
+    out + &missing
 }

@@ -30,7 +30,8 @@ pub fn report(t: &Text<'_>, s: &Session<'_>, all: bool) -> String {
         out.push_str(&flow(t, f));
     }
     if shown < flows.len() {
-        out += &format!("\nand {} more flows (-v shows all)\n", flows.len() - shown);
+        let more = (flows.len() - shown).to_string();
+        out.extend(["\nand ", &more, " more flows (-v shows all)\n"]);
     }
     let strays = &s.snapshot.stray_drops;
     if !strays.is_empty() {

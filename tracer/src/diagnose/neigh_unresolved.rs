@@ -159,7 +159,7 @@ impl Case<'_> {
             None => format!(
                 "tcpdump -eni {name} '{}' shows whether the question leaves",
                 if ipv6 {
-                    "icmp6[0] >= 135 and icmp6[0] <= 136"
+                    "ip6[40] >= 135 and ip6[40] <= 136"
                 } else {
                     "arp"
                 }

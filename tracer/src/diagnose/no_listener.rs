@@ -1,10 +1,12 @@
 //! Nobody listens on the port.
 
+use std::{collections::BTreeMap, net::IpAddr};
+
 use super::{
-    Context, Finding, Rule, Severity,
+    Context, Finding, Rule, Severity, Subject,
     drops::{self, Cause, Hit},
     text,
-    trace::{ACK, RST, SYN},
+    trace::{ACK, RST, SYN, Trace},
 };
 use crate::event::Proto;
 
@@ -25,7 +27,8 @@ impl Rule for NoListener {
             .into_iter()
             .filter(|h| wanted(ctx, h))
             .collect();
-        drops::grouped(hits, |h: &Hit<'_>| {
+        let mut found = refused(ctx);
+        found.extend(drops::grouped(hits, |h: &Hit<'_>| {
             let t = h.trace.tuple();
             (h.netns(), t.proto, t.dst, t.dport)
         })
@@ -47,11 +50,10 @@ impl Rule for NoListener {
                 "{exec}ss -{kind}lnp sport = :{port}; a process that listens on 127.0.0.1 or on one \
                  address family only does not count; compare with the Service's targetPort"
             );
-            let mut finding = drops::finding(ctx, Self::ID, &hits, (summary, next));
-            finding.severity = Severity::Error;
-            finding
+            drops::finding(ctx, Self::ID, &hits, (summary, next))
         })
-        .collect()
+        );
+        found
     }
 }
 
@@ -68,4 +70,46 @@ fn wanted(ctx: &Context<'_>, hit: &Hit<'_>) -> bool {
         Proto::ICMP | Proto::ICMPV6 => false,
         _ => true,
     }
+}
+
+/// Resets from this node or its pods to an opening SYN, where no drop says so: kernels without
+/// reasons end such segments like any other.
+fn refused(ctx: &Context<'_>) -> Vec<Finding> {
+    let mut cases: BTreeMap<(IpAddr, u16), Vec<Trace<'_>>> = BTreeMap::new();
+    for trace in ctx.traces().filter(|t| !t.is_reply && t.is_tcp()) {
+        let (d, b) = (trace.dir(), trace.back());
+        let opening = d.tcp_flags & (SYN | ACK) == SYN && b.tcp_flags & SYN == 0;
+        let reset = d.resets > 0 || b.tcp_flags & RST != 0;
+        let here = b.packets > 0 && ctx.is_from_here(&trace.opposite()) && trace.entry().is_some();
+        if opening && reset && here && d.drops.is_empty() {
+            let t = trace.tuple();
+            cases.entry((t.dst, t.dport)).or_default().push(trace);
+        }
+    }
+    cases
+        .into_iter()
+        .map(|((address, port), traces)| Finding {
+            id: NoListener::ID,
+            severity: Severity::Error,
+            summary: format!(
+                "Connections to tcp port {port} of {address} behind {} are refused with a reset: \
+                 nobody listens there.",
+                text::place(ctx, ctx.inventory.home),
+            ),
+            subject: Subject {
+                flows: drops::ranked(traces.iter().map(|t| (t.dir().packets, t.flow.id))),
+                dev: None,
+                address: Some(address),
+            },
+            evidence: traces
+                .iter()
+                .take(3)
+                .map(|t| format!("SYN, then RST: {}", text::scoped(ctx, &t.flow.id)))
+                .collect(),
+            next: format!(
+                "in the pod or on the node with {address}: ss -tlnp sport = :{port}; compare with \
+                 the Service's targetPort"
+            ),
+        })
+        .collect()
 }

@@ -131,13 +131,15 @@ fn is_sibling(ctx: &Context<'_>, trace: &Trace<'_>, own: &Address) -> bool {
         return near_node && !trace.flow.route_failures.is_empty();
     }
     // addresses out of the uplink's own network are routed by the provider (AWS and the like)
-    let routed_by_provider = own.prefix().contains(t.src) || near_node;
+    let routed_by_provider = common_bits(own.address, t.src) >= u32::from(LONG_PREFIX);
+    let shared = common_bits(t.src, t.dst);
+    // nearer to our pods than to our node: not some server of the same site
     let pods = ctx
         .intent
         .pod_cidrs
         .iter()
         .any(|p| p.contains(t.src) && p.contains(t.dst))
-        || common_bits(t.src, t.dst) >= CLUSTER_BITS;
+        || shared >= CLUSTER_BITS && shared > common_bits(own.address, t.dst);
     pods && !routed_by_provider
         && ctx.is_from_here(trace)
         && no_route::pod_prefix(t.src) != no_route::pod_prefix(t.dst)
@@ -254,11 +256,13 @@ impl Case<'_> {
             .node_cidrs
             .iter()
             .find(|p| p.contains(self.address.address));
-        let wanted = shared.map_or("LEN".into(), |p| p.len.to_string());
-        let hint = if shared.is_some() {
-            ""
-        } else {
-            ", LEN the length of the prefix that all nodes share"
+        // an address cannot be given a second length, a route makes the peers on-link as well
+        let (wanted, hint) = match shared {
+            Some(p) => (p.to_string(), ""),
+            None => (
+                "PREFIX".to_owned(),
+                " (PREFIX: the one that all nodes share, a /59 for example)",
+            ),
         };
         Some(Finding {
             id: OnlinkPrefixMismatch::ID,
@@ -271,11 +275,11 @@ impl Case<'_> {
             },
             evidence,
             next: format!(
-                "{}; if the nodes are on one segment: ip -6 addr add {}/{wanted} dev {name} && ip -6 \
-                 addr del {}/{len} dev {name}{hint}; then restart the CNI agent and expect `ip -6 \
-                 route show {target}` to name the peer node",
+                "{}; if the nodes are on one segment: ip -6 route add {wanted} dev {name}{hint} makes the \
+                 peers on-link at once, the length of {} in the node's network configuration for good; \
+                 then restart the CNI agent and expect `ip -6 route show {target}` to name the peer \
+                 node",
                 text::route_get(ctx, &self.example),
-                self.address.address,
                 self.address.address,
             ),
         })

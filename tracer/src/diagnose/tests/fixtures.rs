@@ -171,6 +171,18 @@ fn incidents() -> Vec<Fixture> {
             &["onlink-prefix-mismatch", "no-route"],
         ),
         (
+            "IPv6 prefix too long, pods and nodes in one /48",
+            Lab::new()
+                .uplink("eth0", &["2001:db8:0:a0::1/64"])
+                .pod("lxc-p1", &["2001:db8:0:101::10"])
+                .route("default via fe80::1 dev eth0 metric 1024")
+                .with(
+                    seen("tcp [2001:db8:0:101::10]:4000 [2001:db8:0:102::20]:8")
+                        .sent(3, BY_DEFAULT6),
+                ),
+            &["onlink-prefix-mismatch"],
+        ),
+        (
             "the peer node itself cannot be reached",
             ipv6_node("2001:db8:0:a0::1/64", false)
                 .with(seen("tcp :: [2001:db8:0:a1::1]:22").failed(101, 2)),
@@ -434,6 +446,16 @@ fn single_drops() -> Vec<Fixture> {
             &["csum"],
         ),
         (
+            "refused with a reset, 5.10",
+            native().with(
+                seen("tcp 10.9.0.9:5000 10.244.1.10:8")
+                    .sent(1, in_pod)
+                    .answered(1, "lxc-p1 > default dev eth0 > eth0")
+                    .flags(0x02, 0x14),
+            ),
+            &["no-listener"],
+        ),
+        (
             "own address from outside",
             native().with(
                 seen("udp 10.0.0.1:5000 10.244.1.10:7")
@@ -591,6 +613,16 @@ fn healthy_traffic() -> Vec<(&'static str, Lab)> {
             "IPv6 /64, the Internet by the default route",
             ipv6_node("2001:db8:0:a0::1/64", true)
                 .with(seen("udp [2001:db8:44:1::10]:4001 [2a00::53]:53").sent(2, BY_DEFAULT6)),
+        ),
+        (
+            "IPv6 /64, a silent server of the same site",
+            ipv6_node("2001:db8:44:a0::1/64", true).with(
+                seen("udp [2001:db8:44:1::10]:4001 [2001:db8:44:a1::53]:53").sent(2, BY_DEFAULT6),
+            ),
+        ),
+        (
+            "a refusal by another machine",
+            native().with(seen(TCP).sent(1, PLAIN).answered(1, BACK).flags(0x02, 0x14)),
         ),
         (
             "IPv6 pods out of the provider's own prefix",

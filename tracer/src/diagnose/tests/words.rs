@@ -21,14 +21,6 @@ fn told(fixture: &str) -> String {
 }
 
 #[test]
-#[ignore = "prints every finding for a reader"]
-fn print_all() {
-    for (name, ..) in all() {
-        println!("## {name}\n{}", told(name));
-    }
-}
-
-#[test]
 fn the_ipv6_incident_names_prefixes_router_and_device() {
     let text = told("IPv6 prefix too long, default route");
     for part in [

@@ -215,7 +215,7 @@ pub fn icmp_about<L: Load>(
             }
         }
         // 1 unreachable, 2 too big, 3 time exceeded, 4 parameter problem (RFC 4443)
-        PROTO_ICMPV6 if kind >= 1 && kind <= 4 => {
+        PROTO_ICMPV6 if (1..=4).contains(&kind) => {
             if kind == 2 {
                 outer.icmp_word
             } else {

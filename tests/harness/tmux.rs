@@ -1,0 +1,150 @@
+//! A terminal for the TUI: a tmux server of its own, with keys to press and a screen to read.
+
+use std::process::{Command, Output};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+
+use crate::{Netns, deadline};
+
+static SEQUENCE: AtomicU32 = AtomicU32::new(0);
+
+/// A session with one window. Its server is killed when this is dropped.
+#[derive(Debug)]
+pub struct Tmux {
+    socket: String,
+}
+
+impl Tmux {
+    /// Runs `argv` in a new terminal of `columns` × `rows` in `ns`. When the program ends, the
+    /// screen stays, see [`exit_status`](Self::exit_status).
+    pub fn start(ns: &Netns, size: (u16, u16), argv: &[&str]) -> Result<Self> {
+        let number = SEQUENCE.fetch_add(1, Ordering::Relaxed);
+        let tmux = Self {
+            socket: format!("tracer-test-{}-{number}", std::process::id()),
+        };
+        let (columns, rows) = (size.0.to_string(), size.1.to_string());
+        let mut args = vec![
+            "-f",
+            "/dev/null",
+            "new-session",
+            "-d",
+            "-x",
+            &columns,
+            "-y",
+            &rows,
+            "--",
+        ];
+        // the options are set before the program runs, or one that ends at once is gone before
+        let program = format!(
+            "tmux -L {} set -g remain-on-exit on \\; set -g status off; exec \"$@\"",
+            tmux.socket
+        );
+        args.extend(["sh", "-c", &program, "sh"]);
+        args.extend(argv);
+        let mut command = tmux.command(&args);
+        command.env("TERM", "xterm-256color").env_remove("TMUX");
+        let output = ns
+            .run_with_sysfs(|| command.output())?
+            .context("cannot start tmux")?;
+        checked(&output, "tmux new-session")?;
+        Ok(tmux)
+    }
+
+    /// The text on the screen, one line a row.
+    pub fn screen(&self) -> Result<String> {
+        self.run(&["capture-pane", "-p"])
+    }
+
+    /// The text on the screen with its colours as escape sequences.
+    pub fn screen_with_colours(&self) -> Result<String> {
+        self.run(&["capture-pane", "-p", "-e"])
+    }
+
+    /// Presses keys by tmux's names: `q`, `Enter`, `Down`, `C-c`.
+    pub fn send_keys(&self, keys: &[&str]) -> Result<()> {
+        let mut args = vec!["send-keys"];
+        args.extend(keys);
+        self.run(&args).map(drop)
+    }
+
+    /// Types text as it is.
+    pub fn send_text(&self, text: &str) -> Result<()> {
+        self.run(&["send-keys", "-l", "--", text]).map(drop)
+    }
+
+    /// Makes the terminal this large.
+    pub fn resize(&self, (columns, rows): (u16, u16)) -> Result<()> {
+        self.run(&[
+            "resize-window",
+            "-x",
+            &columns.to_string(),
+            "-y",
+            &rows.to_string(),
+        ])
+        .map(drop)
+    }
+
+    /// Waits until the screen satisfies `wanted` and returns it. The error shows the last screen.
+    pub fn wait_for(
+        &self,
+        what: &str,
+        limit: Duration,
+        wanted: impl Fn(&str) -> bool,
+    ) -> Result<String> {
+        let mut last = String::new();
+        deadline::wait_for(what, limit, || {
+            last = self.screen()?;
+            Ok(wanted(&last).then(|| last.clone()))
+        })
+        .with_context(|| format!("the screen is:\n{last}"))
+    }
+
+    /// The exit status of the program, once it has ended.
+    pub fn exit_status(&self, limit: Duration) -> Result<i32> {
+        deadline::wait_for("the end of the program in the terminal", limit, || {
+            let text = self.run(&["display-message", "-p", "#{pane_dead} #{pane_dead_status}"])?;
+            Ok(text
+                .trim()
+                .strip_prefix("1 ")
+                .and_then(|status| status.parse().ok()))
+        })
+    }
+
+    /// The pid of the program.
+    pub fn pid(&self) -> Result<i32> {
+        let text = self.run(&["display-message", "-p", "#{pane_pid}"])?;
+        text.trim()
+            .parse()
+            .with_context(|| format!("tmux says the pid is {text:?}"))
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new("tmux");
+        command.arg("-L").arg(&self.socket).args(args);
+        command
+    }
+
+    fn run(&self, args: &[&str]) -> Result<String> {
+        let output = self.command(args).output().context("cannot start tmux")?;
+        checked(&output, &format!("tmux {}", args.join(" ")))
+    }
+}
+
+impl Drop for Tmux {
+    fn drop(&mut self) {
+        // an error says that the server has gone already
+        drop(self.command(&["kill-server"]).output());
+    }
+}
+
+fn checked(output: &Output, shown: &str) -> Result<String> {
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    ensure!(
+        output.status.success(),
+        "`{shown}` failed ({}): {stderr}",
+        output.status
+    );
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}

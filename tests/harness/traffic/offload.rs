@@ -1,0 +1,59 @@
+//! Segmentation and receive offload of a device (`ethtool -K DEV tso off gso off gro off`).
+
+use std::io;
+use std::os::fd::AsRawFd as _;
+
+use anyhow::{Context as _, Result, ensure};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
+
+use crate::Netns;
+
+/// `ETHTOOL_STSO`, `ETHTOOL_SGSO`, `ETHTOOL_SGRO` of `linux/ethtool.h`.
+const SETTINGS: [(&str, u32); 3] = [("tso", 0x1f), ("gso", 0x24), ("gro", 0x2c)];
+
+/// `struct ethtool_value` of `linux/ethtool.h`.
+#[repr(C)]
+struct Value {
+    command: u32,
+    data: u32,
+}
+
+/// Turns all three off for `dev` in `ns`.
+pub fn off(ns: &Netns, dev: &str) -> Result<()> {
+    for (name, command) in SETTINGS {
+        ns.run(|| set(dev, command, 0))?.with_context(|| {
+            format!(
+                "`ip netns exec {} ethtool -K {dev} {name} off` failed",
+                ns.name()
+            )
+        })?;
+    }
+    Ok(())
+}
+
+fn set(dev: &str, command: u32, data: u32) -> Result<()> {
+    let socket = socket(
+        AddressFamily::Inet,
+        SockType::Datagram,
+        SockFlag::SOCK_CLOEXEC,
+        None,
+    )?;
+    let mut value = Value { command, data };
+    // SAFETY: ifreq is plain data, for which all zeroes is a valid value.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    ensure!(
+        dev.len() < request.ifr_name.len(),
+        "device name {dev:?} is too long"
+    );
+    for (to, from) in request.ifr_name.iter_mut().zip(dev.bytes()) {
+        *to = from.cast_signed();
+    }
+    request.ifr_ifru.ifru_data = (&raw mut value).cast();
+    // SAFETY: SIOCETHTOOL takes an ifreq whose data points to an ethtool_value; both are alive.
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCETHTOOL, &raw mut request) };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error().into())
+    }
+}

@@ -1,0 +1,78 @@
+//! Sockets with the options that the senders offer.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::{AsRawFd as _, OwnedFd};
+
+use anyhow::{Context as _, Result};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrStorage, bind, setsockopt};
+use nix::sys::socket::{socket, sockopt};
+
+/// Options of a socket that are set before it is bound.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Options {
+    pub(super) source: Option<IpAddr>,
+    pub(super) sport: u16,
+    pub(super) mark: u32,
+    pub(super) dont_fragment: bool,
+}
+
+/// Opens a socket in the namespace that the calling thread is in.
+pub(super) fn open(kind: SockType, peer: &SocketAddr, options: &Options) -> Result<OwnedFd> {
+    let family = if peer.is_ipv4() {
+        AddressFamily::Inet
+    } else {
+        AddressFamily::Inet6
+    };
+    let fd = socket(family, kind, SockFlag::SOCK_CLOEXEC, None).context("cannot open a socket")?;
+    setsockopt(&fd, sockopt::ReuseAddr, &true)?;
+    if options.mark != 0 {
+        setsockopt(&fd, sockopt::Mark, &options.mark).context("cannot set the mark")?;
+    }
+    if options.dont_fragment {
+        never_fragment(&fd, peer.is_ipv4()).context("cannot set don't fragment")?;
+    }
+    if options.source.is_some() || options.sport != 0 {
+        let any: IpAddr = match peer {
+            SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+            SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+        };
+        let local = SocketAddr::new(options.source.unwrap_or(any), options.sport);
+        bind(fd.as_raw_fd(), &SockaddrStorage::from(local))
+            .with_context(|| format!("cannot bind to {local}"))?;
+    }
+    Ok(fd)
+}
+
+/// Path MTU discovery "do" (`ip(7)`, `ipv6(7)`): larger datagrams fail with `EMSGSIZE`.
+fn never_fragment(fd: &OwnedFd, v4: bool) -> io::Result<()> {
+    let (level, option, value) = if v4 {
+        (
+            libc::IPPROTO_IP,
+            libc::IP_MTU_DISCOVER,
+            libc::IP_PMTUDISC_DO,
+        )
+    } else {
+        (
+            libc::IPPROTO_IPV6,
+            libc::IPV6_MTU_DISCOVER,
+            libc::IPV6_PMTUDISC_DO,
+        )
+    };
+    let length = libc::socklen_t::try_from(size_of_val(&value)).map_err(io::Error::other)?;
+    // SAFETY: the pointer and the length describe `value`, a live c_int.
+    let result = unsafe {
+        libc::setsockopt(
+            fd.as_raw_fd(),
+            level,
+            option,
+            (&raw const value).cast(),
+            length,
+        )
+    };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}

@@ -8,6 +8,7 @@
 
 mod build;
 mod ci;
+mod demo;
 mod layers;
 mod setup;
 mod sh;
@@ -32,6 +33,8 @@ enum Task {
     },
     /// Run everything that tests the project (end-to-end tests need root)
     Test(test::Args),
+    /// Raise a broken cluster in network namespaces, send traffic, and run tracer on its first node
+    Demo(demo::Args),
     /// Check which module uses which, and the size of files
     Layers,
     /// Check format, layers, lints and documentation
@@ -58,6 +61,7 @@ fn run() -> Result<ExitCode> {
             println!("{}", build::tracer(release)?.display());
         }
         Task::Test(args) => test::run(&args)?,
+        Task::Demo(args) => return demo::run(&args),
         Task::Layers => layers::check()?,
         Task::Lint => ci::lint()?,
         Task::Ci => ci::run()?,

@@ -1,5 +1,7 @@
 //! The loaded object: its globals, programs and maps.
 
+use std::os::fd::AsFd as _;
+
 use aya::{
     Btf, Ebpf, EbpfLoader, VerifierLogLevel,
     maps::{Map, MapData, PerCpuArray, RingBuf},
@@ -148,6 +150,13 @@ impl Probe {
     /// The kernel side's counters.
     pub fn counters(&self) -> Result<KernelCounters, ProbeError> {
         KernelCounters::read(&self.counters)
+    }
+
+    /// How often a program was skipped, because a packet interrupted it on the same CPU: what it
+    /// would have counted is missing.
+    pub fn skipped(&self) -> u64 {
+        let fds = self.ebpf.programs().filter_map(|(_, p)| p.fd().ok());
+        fds.filter_map(|fd| super::table::recursion_misses(fd.as_fd()).ok()).sum()
     }
 
     /// Starts reading the ring buffer; only once.

@@ -28,7 +28,7 @@ pub(super) struct Started {
 pub(super) fn start(config: &SessionConfig) -> Result<Started> {
     // privileges first: without them every later error is only a consequence
     Features::read(config.btf.as_deref()).check()?;
-    let selection = NetnsSelection::parse(&config.netns)?;
+    let selection = NetnsSelection::from_args(&config.netns);
     let (facts, inventory, btf) = thread::scope(|scope| {
         let facts = scope.spawn(|| KernelFacts::load(config.btf.as_deref()));
         let btf = scope.spawn(|| load_btf(config));

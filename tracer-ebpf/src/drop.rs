@@ -10,8 +10,9 @@ use crate::{
 
 /// Where and why a flow's packets end.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[derive(FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 pub struct DropKey {
     /// Return address of the caller of `kfree_skb`.
     pub location: u64,
@@ -28,8 +29,9 @@ pub const DROP_HAS_SOCK: u32 = 2;
 
 /// What is known of the drops under one key.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[derive(FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 pub struct DropValue {
     /// Packets (wire segments).
     pub count: u64,
@@ -57,8 +59,9 @@ pub struct DropValue {
 
 /// The payload of [`crate::record::KIND_DROP`] and the unit of a map scan.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[derive(FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 pub struct DropRecord {
     /// Which flow, where, why.
     pub key: DropKey,
@@ -68,8 +71,9 @@ pub struct DropRecord {
 
 /// An ICMP or ICMPv6 error that passed a device, by the packet it complains about.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[derive(FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 pub struct IcmpKey {
     /// The embedded packet's addresses: the flow that is complained about.
     pub about: Tuple,
@@ -91,8 +95,9 @@ pub struct IcmpKey {
 
 /// How often the error was seen.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[derive(FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 pub struct IcmpValue {
     /// Packets.
     pub count: u64,
@@ -108,8 +113,9 @@ pub struct IcmpValue {
 
 /// The payload of [`crate::record::KIND_ICMP_ERROR`] and the unit of a map scan.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[derive(FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 pub struct IcmpRecord {
     /// Which error about which flow.
     pub key: IcmpKey,

@@ -4,8 +4,9 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::{key::FlowKey, route::Route};
 
-/// The outer header around an encapsulated packet.
-#[repr(C)]
+/// The outer header around an encapsulated packet. Aligned so that its addresses can be read as
+/// words.
+#[repr(C, align(4))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct Outer {

@@ -38,8 +38,9 @@ pub const PROTO_SCTP: u8 = 132;
 
 /// The addresses of one packet, the innermost ones when it is encapsulated.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[derive(FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 pub struct Tuple {
     /// Source address, network byte order, IPv4 in the first four bytes.
     pub saddr: [u8; 16],
@@ -63,8 +64,9 @@ pub struct Tuple {
 
 /// One flow at one device in one direction.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[derive(FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 pub struct FlowKey {
     /// Addresses, ports and encapsulation.
     pub tuple: Tuple,

@@ -24,7 +24,9 @@ pub struct Window {
 
 impl Default for Window {
     fn default() -> Self {
-        Self { bytes: [0; WINDOW as usize + 16] }
+        Self {
+            bytes: [0; WINDOW as usize + 16],
+        }
     }
 }
 
@@ -89,13 +91,25 @@ fn byte(w: &Window, at: u32) -> u8 {
 #[inline(always)]
 fn be16(w: &Window, at: u32) -> u16 {
     // SAFETY: at most byte 64 of 80 is read.
-    u16::from_be(unsafe { w.bytes.as_ptr().add((at & 63) as usize).cast::<u16>().read_unaligned() })
+    u16::from_be(unsafe {
+        w.bytes
+            .as_ptr()
+            .add((at & 63) as usize)
+            .cast::<u16>()
+            .read_unaligned()
+    })
 }
 
 #[inline(always)]
 fn be32(w: &Window, at: u32) -> u32 {
     // SAFETY: at most byte 66 of 80 is read.
-    u32::from_be(unsafe { w.bytes.as_ptr().add((at & 63) as usize).cast::<u32>().read_unaligned() })
+    u32::from_be(unsafe {
+        w.bytes
+            .as_ptr()
+            .add((at & 63) as usize)
+            .cast::<u32>()
+            .read_unaligned()
+    })
 }
 
 #[inline(always)]
@@ -104,7 +118,11 @@ fn address4(w: &Window, at: u32) -> [u8; 16] {
     // SAFETY: at most byte 66 of 80 is read and four bytes of `a` are written.
     unsafe {
         a.as_mut_ptr().cast::<u32>().write_unaligned(
-            w.bytes.as_ptr().add((at & 63) as usize).cast::<u32>().read_unaligned(),
+            w.bytes
+                .as_ptr()
+                .add((at & 63) as usize)
+                .cast::<u32>()
+                .read_unaligned(),
         );
     }
     a
@@ -113,7 +131,13 @@ fn address4(w: &Window, at: u32) -> [u8; 16] {
 #[inline(always)]
 fn address6(w: &Window, at: u32) -> [u8; 16] {
     // SAFETY: at most byte 78 of 80 is read.
-    unsafe { w.bytes.as_ptr().add((at & 63) as usize).cast::<[u8; 16]>().read_unaligned() }
+    unsafe {
+        w.bytes
+            .as_ptr()
+            .add((at & 63) as usize)
+            .cast::<[u8; 16]>()
+            .read_unaligned()
+    }
 }
 
 /// Parses the packet behind `load`, whose network header is of type `ethertype` (host byte
@@ -146,8 +170,16 @@ pub fn parse<L: Load>(
     out.outer = Outer {
         saddr: out.tuple.saddr,
         daddr: out.tuple.daddr,
-        sport: if out.tuple.proto == PROTO_UDP { out.tuple.sport } else { 0 },
-        dport: if out.tuple.proto == PROTO_UDP { out.tuple.dport } else { 0 },
+        sport: if out.tuple.proto == PROTO_UDP {
+            out.tuple.sport
+        } else {
+            0
+        },
+        dport: if out.tuple.proto == PROTO_UDP {
+            out.tuple.dport
+        } else {
+            0
+        },
         family: out.tuple.family,
         df: out.df as u8,
         reserved: [0; 2],
@@ -176,11 +208,19 @@ pub fn icmp_about<L: Load>(
     let mtu = match outer.tuple.proto {
         // 3 unreachable, 11 time exceeded, 12 parameter problem (RFC 792); MTU: RFC 1191
         PROTO_ICMP if kind == 3 || kind == 11 || kind == 12 => {
-            if kind == 3 && code == 4 { outer.icmp_word & 0xffff } else { 0 }
+            if kind == 3 && code == 4 {
+                outer.icmp_word & 0xffff
+            } else {
+                0
+            }
         }
         // 1 unreachable, 2 too big, 3 time exceeded, 4 parameter problem (RFC 4443)
         PROTO_ICMPV6 if kind >= 1 && kind <= 4 => {
-            if kind == 2 { outer.icmp_word } else { 0 }
+            if kind == 2 {
+                outer.icmp_word
+            } else {
+                0
+            }
         }
         _ => return None,
     };
@@ -338,8 +378,16 @@ fn tunnel<L: Load>(
         return Ok(None);
     }
     match out.tuple.proto {
-        4 => Ok(Some(Inner { off: out.l4, kind: ENCAP_IPIP, vni: 0 })),
-        41 => Ok(Some(Inner { off: out.l4, kind: ENCAP_IP6, vni: 0 })),
+        4 => Ok(Some(Inner {
+            off: out.l4,
+            kind: ENCAP_IPIP,
+            vni: 0,
+        })),
+        41 => Ok(Some(Inner {
+            off: out.l4,
+            kind: ENCAP_IP6,
+            vni: 0,
+        })),
         47 => gre(load, w, out.l4),
         PROTO_UDP => {
             let port = out.tuple.dport;
@@ -365,7 +413,11 @@ fn tunnel<L: Load>(
             let off = base + 8 + options;
             match be16(w, 2) {
                 ETH_TEB => ethernet(load, w, off, ENCAP_GENEVE, vni),
-                ETH_IPV4 | ETH_IPV6 => Ok(Some(Inner { off, kind: ENCAP_GENEVE, vni })),
+                ETH_IPV4 | ETH_IPV6 => Ok(Some(Inner {
+                    off,
+                    kind: ENCAP_GENEVE,
+                    vni,
+                })),
                 _ => Err(ParseError::NotIp),
             }
         }
@@ -397,7 +449,11 @@ fn gre<L: Load>(load: &L, w: &mut Window, l4: u32) -> Result<Option<Inner>, Pars
         len += 4;
     }
     match proto {
-        ETH_IPV4 | ETH_IPV6 => Ok(Some(Inner { off: l4 + len, kind: ENCAP_GRE, vni })),
+        ETH_IPV4 | ETH_IPV6 => Ok(Some(Inner {
+            off: l4 + len,
+            kind: ENCAP_GRE,
+            vni,
+        })),
         ETH_TEB => ethernet(load, w, l4 + len, ENCAP_GRE, vni),
         _ => Err(ParseError::NotIp),
     }
@@ -423,5 +479,9 @@ fn ethernet<L: Load>(
     if ethertype != ETH_IPV4 && ethertype != ETH_IPV6 {
         return Err(ParseError::NotIp);
     }
-    Ok(Some(Inner { off: off + len, kind, vni }))
+    Ok(Some(Inner {
+        off: off + len,
+        kind,
+        vni,
+    }))
 }

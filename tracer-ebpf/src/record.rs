@@ -23,8 +23,9 @@ pub const KIND_XMIT_ERROR: u16 = 8;
 
 /// In front of every record.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[derive(FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 pub struct RecordHeader {
     /// `CLOCK_MONOTONIC` nanoseconds.
     pub ts_ns: u64,
@@ -38,8 +39,9 @@ pub struct RecordHeader {
 
 /// A local sender's lookup failed.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[derive(FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 pub struct RouteFailRecord {
     /// Which flow.
     pub key: crate::route::FailKey,
@@ -49,8 +51,9 @@ pub struct RouteFailRecord {
 
 /// A neighbour entry failed: the next hop does not answer ARP or ND.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[derive(FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 pub struct NeighRecord {
     /// Address that does not answer, network byte order.
     pub address: [u8; 16],
@@ -77,8 +80,9 @@ pub const TCP_RECEIVE_RESET: u8 = 3;
 
 /// A TCP event of a local socket (a pod's or the node's).
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[derive(FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 pub struct TcpRecord {
     /// The socket's addresses: source is the local end.
     pub tuple: Tuple,
@@ -94,8 +98,9 @@ pub struct TcpRecord {
 
 /// One packet at one device.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[derive(FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 pub struct PacketRecord {
     /// Which flow, where.
     pub key: FlowKey,

@@ -18,11 +18,15 @@ pub const ROUTE_METADATA: u8 = 16;
 pub const ROUTE_FAKE: u8 = 32;
 /// The dst carries a lightweight tunnel state (`encap …` on the route).
 pub const ROUTE_LWTUNNEL: u8 = 64;
+/// The record is of the reversed lookup that source validation (`rp_filter`) made: `oif` is the
+/// device that the source was expected on.
+pub const ROUTE_REVERSED: u8 = 128;
 
 /// The decision for a packet, as far as it can be read at this hook.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[derive(FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 pub struct Route {
     /// Next hop address, network byte order; zeros when the destination is on-link.
     pub gateway: [u8; 16],
@@ -52,8 +56,9 @@ pub struct Route {
 
 /// Key of failed lookups of local senders: no packet was ever made.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[derive(FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 pub struct FailKey {
     /// Addresses and ports of the flow that was looked up; zeros where the sender left them open.
     pub tuple: Tuple,
@@ -63,8 +68,9 @@ pub struct FailKey {
 
 /// Failed lookups of local senders.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[derive(FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 pub struct FailValue {
     /// Table walks that ended without a route. A walk that a later table answers is taken back.
     pub count: u64,
@@ -86,8 +92,7 @@ pub struct FailValue {
 
 /// The result of the most recent lookup for a pair of addresses on one CPU.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default)]
-#[derive(FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct LookupSlot {
     /// Source address as it was looked up (zeros: left open by the sender).
     pub saddr: [u8; 16],

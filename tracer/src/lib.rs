@@ -13,6 +13,7 @@
 //!   never calls an edge.
 //! - `pipeline` joins them and `cli` drives it. `cargo xtask layers` checks the allowed edges.
 
+pub mod cli;
 pub mod decode;
 pub mod diagnose;
 pub mod event;
@@ -21,5 +22,6 @@ pub mod inventory;
 pub mod kernel;
 pub mod model;
 pub mod net;
+pub mod pipeline;
 pub mod probe;
 pub mod view;

@@ -1,1 +1,66 @@
-fn main() {}
+//! `cargo xtask`: everything that is done to this workspace and is no plain cargo command.
+
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "this is a command line program"
+)]
+
+mod build;
+mod ci;
+mod layers;
+mod setup;
+mod sh;
+mod test;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Parser;
+
+/// Builds, tests and shows tracer, and installs what that needs
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version)]
+enum Task {
+    /// Install what building, testing and the demo need and this machine lacks
+    Setup,
+    /// Build tracer, with its BPF object
+    Build {
+        /// Optimised
+        #[arg(long)]
+        release: bool,
+    },
+    /// Run everything that tests the project (end-to-end tests need root)
+    Test(test::Args),
+    /// Check which module uses which, and the size of files
+    Layers,
+    /// Check format, layers, lints and documentation
+    Lint,
+    /// Run what a change must pass: lint, then test
+    Ci,
+}
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<ExitCode> {
+    match Task::parse() {
+        Task::Setup => setup::all()?,
+        Task::Build { release } => {
+            setup::toolchain()?;
+            println!("{}", build::tracer(release)?.display());
+        }
+        Task::Test(args) => test::run(&args)?,
+        Task::Layers => layers::check()?,
+        Task::Lint => ci::lint()?,
+        Task::Ci => ci::run()?,
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,1 +1,117 @@
-//! filter
+//! The filter language: pcap-filter as people type it, with primitives for what tracer knows of a
+//! flow.
+//!
+//! ```text
+//! text ─ parse ─▶ Filter ─ lower ─▶ FilterProg (kernel: a superset)
+//!                    └──── matches ─▶ Verdict  (user space: exact)
+//! ```
+//!
+//! `docs/filter.md` describes the language.
+
+mod ast;
+mod clause;
+mod error;
+mod head;
+mod hint;
+mod lower;
+mod matches;
+mod parse;
+mod primitive;
+#[cfg(test)]
+mod tests;
+mod value;
+
+use std::{fmt, str::FromStr};
+
+pub use ast::{Atom, Expr, Family, Layer, NetnsRef, Side};
+pub use error::FilterError;
+pub use lower::Lowered;
+pub use matches::{FlowFacts, Verdict};
+
+use crate::{event::NetnsId, inventory::Inventory};
+
+/// A filter. Its text parses back to the same filter.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    expr: Option<Expr>,
+}
+
+impl Filter {
+    /// Parses the text of a filter; blanks alone accept everything.
+    pub fn parse(text: &str) -> Result<Self, FilterError> {
+        Ok(Self {
+            expr: parse::parse(text)?,
+        })
+    }
+
+    /// The filter that accepts everything.
+    pub fn all() -> Self {
+        Self::default()
+    }
+
+    /// Accepts everything.
+    pub fn is_all(&self) -> bool {
+        self.expr.is_none()
+    }
+
+    /// The expression; `None` accepts everything.
+    pub fn expr(&self) -> Option<&Expr> {
+        self.expr.as_ref()
+    }
+
+    /// Replaces the processes in `netns PID` by the namespaces that they are in. Only the running
+    /// machine knows them: where `netns_of` does not, the primitive stays unknown.
+    pub fn resolve_pids(&mut self, mut netns_of: impl FnMut(u32) -> Option<NetnsId>) {
+        let Some(e) = &mut self.expr else { return };
+        e.for_each_atom(&mut |atom| {
+            if let Atom::Netns(n @ NetnsRef::Pid(_)) = atom
+                && let NetnsRef::Pid(pid) = *n
+                && let Some(id) = netns_of(pid)
+            {
+                *n = NetnsRef::Inode(id);
+            }
+        });
+    }
+
+    /// The part that runs in the kernel, and what is left to test here.
+    pub fn lower(&self) -> Lowered {
+        lower::lower(self.expr.as_ref())
+    }
+
+    /// Tests a flow, as it is named and reversed: the caller shows it in the direction that
+    /// matches.
+    ///
+    /// What is not known neither matches nor fails: a flow is shown only when it is known to match.
+    pub fn matches_flow(&self, facts: &FlowFacts<'_>, inventory: &Inventory) -> Verdict {
+        match &self.expr {
+            Some(e) => matches::verdict(e, facts, inventory),
+            None => Verdict::Both,
+        }
+    }
+
+    /// Tests one packet in the direction in which it went, as tcpdump does.
+    pub fn accepts_packet(&self, facts: &FlowFacts<'_>, inventory: &Inventory) -> bool {
+        match &self.expr {
+            Some(e) => matches::forward(e, facts, inventory),
+            None => true,
+        }
+    }
+}
+
+impl fmt::Display for Filter {
+    /// The canonical text, empty when everything is accepted.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.expr {
+            Some(e) => f.pad(&e.to_string()),
+            None => f.pad(""),
+        }
+    }
+}
+
+impl FromStr for Filter {
+    type Err = FilterError;
+
+    fn from_str(text: &str) -> Result<Self, FilterError> {
+        Self::parse(text)
+    }
+}

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use crate::event::{
-    Counters, Dir, Encap, IcmpSample, Ifindex, KtimeNs, NetnsId, RouteDecision,
-    NeighFailure, RouteFailure, Tuple,
+    Counters, Dir, Encap, IcmpSample, Ifindex, KtimeNs, NeighFailure, NetnsId, RouteDecision,
+    RouteFailure, Tuple,
 };
 
 /// Where a flow entered this node: equal addresses in two scopes are two flows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Scope {
     /// Namespace.
     pub netns: NetnsId,
@@ -148,7 +148,8 @@ pub struct Direction {
     pub retransmits: u64,
     /// Resets that answered it (sent by this node or received for it).
     pub resets: u64,
-    /// What became of it; `None` when no packet of this direction was seen.
+    /// What became of it; `None` when nothing of this direction was seen. A local sender without
+    /// a route is dropped by the name of its errno, although no packet was made.
     pub outcome: Option<Outcome>,
 }
 
@@ -168,10 +169,45 @@ pub struct Flow {
 impl Flow {
     /// Hops of both directions.
     pub fn hops(&self) -> impl Iterator<Item = &Hop> {
-        self.forward.path.iter().chain(&self.reply.path).filter_map(|s| match s {
+        self.forward
+            .path
+            .iter()
+            .chain(&self.reply.path)
+            .filter_map(|s| match s {
+                Step::Hop(h) => Some(h),
+                Step::Route(_) => None,
+            })
+    }
+
+    /// The same flow seen from the other end: replies first. Outcomes stay with their direction.
+    #[must_use]
+    pub fn reversed(&self) -> Self {
+        let tuple = self.id.tuple;
+        let back = if tuple.later_fragment {
+            Tuple {
+                src: tuple.dst,
+                dst: tuple.src,
+                ..tuple
+            }
+        } else {
+            tuple.reversed()
+        };
+        let entry = self.reply.path.iter().find_map(|s| match s {
             Step::Hop(h) => Some(h),
             Step::Route(_) => None,
-        })
+        });
+        let entry_in = entry.filter(|h| h.dir == Dir::In);
+        let scope = Scope {
+            netns: self.id.scope.netns,
+            dev: entry_in.map(|h| h.dev),
+            vni: entry_in.and_then(|h| h.encap).and_then(|e| e.key.vni),
+        };
+        Self {
+            id: FlowId { tuple: back, scope },
+            forward: self.reply.clone(),
+            reply: self.forward.clone(),
+            route_failures: self.route_failures.clone(),
+        }
     }
 }
 
@@ -213,4 +249,3 @@ pub struct Snapshot {
     /// What tracer did not show.
     pub loss: Loss,
 }
-

@@ -1,7 +1,32 @@
 //! Events → flows with paths, drops and outcomes.
+//!
+//! ```text
+//! event ─▶ store (totals by tuple) ─▶ stitch (hops → chains) ─▶ attach (drops, errors) ─▶ pair
+//!                                      ─▶ path, outcome ─▶ Flow ─▶ Snapshot
+//! ```
 
+mod attach;
+mod chain;
+mod draft;
+mod explain;
+mod feeders;
 mod flow;
+mod group;
+mod outcome;
+mod pair;
+mod path;
+mod record;
+mod snapshot;
+mod stitch;
+mod store;
+mod topology;
+mod totals;
 
+pub use explain::{Explain, Explanation, Lookup, NoExplain};
 pub use flow::{
     Decision, Direction, Drop, Flow, FlowId, Hop, Loss, Outcome, Scope, Snapshot, Step,
 };
+pub use snapshot::{Model, ModelConfig, Orientation};
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,21 @@
-//! view
+//! Snapshots and findings → what people and programs read: text, JSON, a verdict.
+//!
+//! Pure: everything that a view needs from the machine comes in through [`ViewContext`], and
+//! whatever it writes goes to a caller's [`std::io::Write`].
+
+pub mod changes;
+pub mod check;
+mod context;
+pub mod escape;
+mod icmp;
+pub mod json;
+mod names;
+pub mod schema;
+pub mod stream;
+pub mod text;
+
+#[cfg(test)]
+pub(crate) mod fixture;
+
+pub use context::{Limit, Question, ViewContext, WallClock};
+pub use names::{errno_name, flow_name, table_label};

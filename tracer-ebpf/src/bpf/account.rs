@@ -1,0 +1,240 @@
+//! Counting a packet in its flow.
+
+use aya_ebpf::bindings::BPF_NOEXIST;
+use tracer_abi::{
+    counter::Counter,
+    drop::{IcmpRecord, IcmpValue},
+    flow::{CHANGE_NEW, CHANGE_OUTER, CHANGE_ROUTE, FlowRecord, FlowValue},
+    key::{DIR_OUT, FlowKey, PROTO_ICMP, PROTO_ICMPV6},
+    parse::icmp_about,
+    record::{KIND_FLOW, KIND_ICMP_ERROR, KIND_PACKET, PacketRecord},
+};
+
+use super::{
+    dst,
+    emit::{QUIET, WAKE, emit},
+    kmem::{Linear, add},
+    lookup::{self, same},
+    maps::{FLOWS, ICMP_ERRORS, count, each_packet},
+    work::Work,
+};
+
+/// Dst memory is reused, so a pointer that stayed the same is decoded again after this time.
+const DST_RECHECK_NS: u64 = 1_000_000_000;
+
+/// What a hook knows of a packet beside its headers.
+pub(super) struct Seen {
+    pub(super) netns: u32,
+    pub(super) ifindex: u32,
+    pub(super) iif: u32,
+    pub(super) dir: u8,
+    /// Bytes with the link header.
+    pub(super) bytes: u32,
+    /// Bytes without it.
+    pub(super) len: u32,
+    pub(super) segs: u32,
+    pub(super) mark: u32,
+    pub(super) vlan: u32,
+    /// `_skb_refdst` without flag bits; outgoing packets only.
+    pub(super) dst: u64,
+    pub(super) now: u64,
+}
+
+/// Counts the packet in `w.packet` and tells user space what is new about it.
+#[inline(always)]
+pub(super) fn account(w: &mut Work, linear: &Linear, s: &Seen) {
+    w.key = FlowKey {
+        tuple: w.packet.tuple,
+        netns: s.netns,
+        ifindex: s.ifindex,
+        iif: s.iif,
+        dir: s.dir,
+        reserved: [0; 3],
+    };
+    match FLOWS.get_ptr_mut(&w.key) {
+        // SAFETY: a map value; concurrent CPUs only add to the counters atomically, the rest is
+        // descriptive and last-writer-wins.
+        Some(v) => update(w, unsafe { &mut *v }, s),
+        None => insert(w, s),
+    }
+    if w.packet.tuple.proto == PROTO_ICMP || w.packet.tuple.proto == PROTO_ICMPV6 {
+        icmp_error(w, linear, s);
+    }
+    if each_packet() {
+        let (key, packet) = (w.key, &w.packet);
+        emit::<PacketRecord>(KIND_PACKET, 0, |p| {
+            // SAFETY: `p` is the reserved payload.
+            unsafe {
+                (*p).key = key;
+                (*p).len = s.bytes;
+                (*p).segs = s.segs;
+                (*p).tcp_flags = packet.tcp_flags;
+                (*p).ip_id = packet.ip_id;
+            }
+        });
+    }
+}
+
+/// Bytes of one wire packet without the link header.
+#[inline(always)]
+fn wire_len(s: &Seen) -> u32 {
+    if s.segs > 1 { s.len / s.segs } else { s.len }
+}
+
+#[inline(always)]
+fn update(w: &mut Work, v: &mut FlowValue, s: &Seen) {
+    add(&mut v.packets, u64::from(s.segs));
+    add(&mut v.bytes, u64::from(s.bytes));
+    add(&mut v.skbs, 1);
+    v.last_ns = s.now;
+    v.tcp_flags |= w.packet.tcp_flags;
+    let len = wire_len(s);
+    if v.max_len < len {
+        v.max_len = len;
+    }
+    let mut change = 0;
+    if s.dir == DIR_OUT && (v.dst != s.dst || s.now.wrapping_sub(v.dst_ns) > DST_RECHECK_NS) {
+        decide(w, s);
+        v.dst = s.dst;
+        v.dst_ns = s.now;
+        v.mark = s.mark;
+        if dst::replace(&mut v.route, &w.route) {
+            v.route_changes += 1;
+            change |= CHANGE_ROUTE;
+        }
+    }
+    let outer = &w.packet.outer;
+    if outer.family != 0
+        && !(same(&outer.daddr, &v.outer.daddr) && same(&outer.saddr, &v.outer.saddr))
+    {
+        v.outer = *outer;
+        v.outer_changes += 1;
+        change |= CHANGE_OUTER;
+    }
+    if change != 0 {
+        notify(w.key, v, change);
+    }
+}
+
+/// Reads the decision of an outgoing packet into `w.route`.
+#[inline(always)]
+fn decide(w: &mut Work, s: &Seen) {
+    dst::decode(s.dst, &mut w.route);
+    if w.packet.outer.family == 0 {
+        lookup::join(&mut w.route, &w.packet.tuple, s.netns, s.iif, s.now);
+    } else {
+        // the dst of an encapsulated packet is that of the outer header
+        let mut t = w.packet.tuple;
+        t.saddr = w.packet.outer.saddr;
+        t.daddr = w.packet.outer.daddr;
+        t.family = w.packet.outer.family;
+        lookup::join(&mut w.route, &t, s.netns, s.iif, s.now);
+    }
+}
+
+#[inline(always)]
+fn insert(w: &mut Work, s: &Seen) {
+    let mut dst_ns = 0;
+    if s.dir == DIR_OUT {
+        decide(w, s);
+        dst_ns = s.now;
+    } else {
+        w.route = tracer_abi::route::Route::default();
+    }
+    w.value = FlowValue {
+        packets: u64::from(s.segs),
+        bytes: u64::from(s.bytes),
+        skbs: 1,
+        first_ns: s.now,
+        last_ns: s.now,
+        dst: s.dst,
+        dst_ns,
+        route: w.route,
+        outer: w.packet.outer,
+        route_changes: 0,
+        outer_changes: 0,
+        mark: s.mark,
+        max_len: wire_len(s),
+        tcp_flags: w.packet.tcp_flags,
+        vlan: s.vlan,
+    };
+    if w.packet.outer.family == 0 {
+        w.value.outer = tracer_abi::flow::Outer::default();
+    }
+    if FLOWS
+        .insert(&w.key, &w.value, u64::from(BPF_NOEXIST))
+        .is_ok()
+    {
+        notify(w.key, &w.value, CHANGE_NEW);
+        return;
+    }
+    // another CPU was first, or the table is full
+    match FLOWS.get_ptr_mut(&w.key) {
+        // SAFETY: as in `account`.
+        Some(v) => unsafe {
+            add(&mut (*v).packets, u64::from(s.segs));
+            add(&mut (*v).bytes, u64::from(s.bytes));
+            add(&mut (*v).skbs, 1);
+        },
+        None => count(Counter::FlowsFull),
+    }
+}
+
+#[inline(always)]
+fn notify(key: FlowKey, v: &FlowValue, change: u32) {
+    emit::<FlowRecord>(KIND_FLOW, QUIET, |p| {
+        // SAFETY: `p` is the reserved payload; the map value is copied as it is.
+        unsafe {
+            (*p).key = key;
+            (*p).change = change;
+            core::ptr::copy_nonoverlapping(v, &raw mut (*p).value, 1);
+        }
+    });
+}
+
+/// Counts an ICMP error under the flow that it complains about.
+#[inline(always)]
+fn icmp_error(w: &mut Work, linear: &Linear, s: &Seen) {
+    if w.packet.outer.family != 0 {
+        return;
+    }
+    let Some((icmp_type, code, mtu)) = icmp_about(linear, &w.packet, &mut w.window, &mut w.about)
+    else {
+        return;
+    };
+    let k = &mut w.icmp_key;
+    k.about = w.about.tuple;
+    k.from = w.packet.tuple.saddr;
+    k.netns = s.netns;
+    k.ifindex = s.ifindex;
+    k.dir = s.dir;
+    k.icmp_type = icmp_type;
+    k.code = code;
+    k.local = u8::from(s.dir == DIR_OUT && s.iif == 0);
+    if let Some(v) = ICMP_ERRORS.get_ptr_mut(&w.icmp_key) {
+        // SAFETY: as in `account`.
+        let v = unsafe { &mut *v };
+        add(&mut v.count, 1);
+        v.last_ns = s.now;
+        return;
+    }
+    w.icmp = IcmpValue {
+        count: 1,
+        first_ns: s.now,
+        last_ns: s.now,
+        mtu,
+        reserved: 0,
+    };
+    if ICMP_ERRORS.insert(&w.icmp_key, &w.icmp, 0).is_err() {
+        count(Counter::IcmpFull);
+        return;
+    }
+    let (key, value) = (&w.icmp_key, &w.icmp);
+    emit::<IcmpRecord>(KIND_ICMP_ERROR, WAKE, |p| {
+        // SAFETY: `p` is the reserved payload.
+        unsafe {
+            (*p).key = *key;
+            (*p).value = *value;
+        }
+    });
+}

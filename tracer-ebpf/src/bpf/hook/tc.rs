@@ -1,0 +1,82 @@
+//! tc egress: every packet that leaves by a device, with the route decision really used.
+//!
+//! The dst entry is readable only here: before transmission the stack drops it for most devices.
+//! Always returns `TCX_NEXT` (the same number as `TC_ACT_UNSPEC`): the chain goes on as without us.
+
+use aya_ebpf::{
+    EbpfContext as _, helpers::bpf_ktime_get_ns, macros::classifier, programs::TcContext,
+};
+use tracer_abi::{counter::Counter, key::DIR_OUT, offset::Off};
+
+use crate::bpf::{
+    account::{Seen, account},
+    kmem::read,
+    maps::{count, home_netns, multi_netns, work},
+    skb::{TcSkb, parse_wanted},
+    work::Hook,
+};
+
+/// `TCX_NEXT`, and `TC_ACT_UNSPEC` for clsact.
+const NEXT: i32 = -1;
+
+#[classifier]
+fn tracer_egress(ctx: TcContext) -> i32 {
+    egress(&ctx);
+    NEXT
+}
+
+#[inline(always)]
+fn egress(ctx: &TcContext) {
+    count(Counter::Sent);
+    let Some(w) = work(Hook::TcEgress) else {
+        return;
+    };
+    let address = ctx.as_ptr() as u64;
+    let Some(skb) = TcSkb::read(address, &mut w.skb) else {
+        count(Counter::Unreadable);
+        return;
+    };
+    // SAFETY: the context of a tc program.
+    let c = unsafe { &*ctx.skb.skb };
+    let ethertype = u16::from_be(c.protocol as u16);
+    let linear = skb.layout.linear(skb.layout.network);
+    if !parse_wanted(&linear, ethertype, w) {
+        return;
+    }
+    let netns = if multi_netns() {
+        let dev: u64 = read(address, Off::SkbDev);
+        let net: u64 = read(dev, Off::DevNet);
+        read(net, Off::NetInum)
+    } else {
+        home_netns()
+    };
+    let link = skb.layout.network.wrapping_sub(skb.layout.data);
+    let seen = Seen {
+        netns,
+        ifindex: c.ifindex,
+        iif: c.ingress_ifindex,
+        dir: DIR_OUT,
+        bytes: c.len,
+        len: if link <= 64 {
+            c.len.wrapping_sub(link)
+        } else {
+            c.len
+        },
+        segs: if c.gso_segs > 1 { c.gso_segs } else { 1 },
+        mark: c.mark,
+        vlan: if c.vlan_present != 0 {
+            c.vlan_tci & 0xfff
+        } else {
+            0
+        },
+        dst: skb.refdst & !1,
+        now: now(),
+    };
+    account(w, &linear, &seen);
+}
+
+#[inline(always)]
+fn now() -> u64 {
+    // SAFETY: a helper without arguments.
+    unsafe { bpf_ktime_get_ns() }
+}

@@ -1,0 +1,162 @@
+//! Every map and every global, and nothing else.
+
+use aya_ebpf::{
+    macros::map,
+    maps::{Array, HashMap, PerCpuArray, RingBuf},
+};
+use tracer_abi::{
+    NETNS_FULL,
+    counter::{COUNTERS as COUNTER_COUNT, Counter},
+    drop::{DropKey, DropValue, IcmpKey, IcmpValue},
+    filter::FilterProg,
+    flow::FlowValue,
+    key::FlowKey,
+    offset::{OFF_COUNT, Off},
+    route::{FailKey, FailValue, LookupSlot},
+};
+
+use super::work::{Hook, Work};
+
+// The tables are hashes, not LRU: an LRU evicts silently. User space ages them.
+#[map]
+pub(super) static FLOWS: HashMap<FlowKey, FlowValue> = HashMap::with_max_entries(131_072, 0);
+#[map]
+pub(super) static DROPS: HashMap<DropKey, DropValue> = HashMap::with_max_entries(16_384, 0);
+#[map]
+pub(super) static ICMP_ERRORS: HashMap<IcmpKey, IcmpValue> = HashMap::with_max_entries(4_096, 0);
+#[map]
+pub(super) static ROUTE_FAILS: HashMap<FailKey, FailValue> = HashMap::with_max_entries(4_096, 0);
+#[map]
+pub(super) static EVENTS: RingBuf = RingBuf::with_byte_size(4 << 20, 0);
+#[map]
+static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(COUNTER_COUNT, 0);
+#[map]
+static NETNS: HashMap<u32, u32> = HashMap::with_max_entries(4_096, 0);
+#[map]
+static DEVICES: HashMap<u32, u32> = HashMap::with_max_entries(1_024, 0);
+#[map]
+static FILTER: Array<FilterProg> = Array::with_max_entries(1, 0);
+#[map]
+static NO_LOSS: HashMap<u64, u32> = HashMap::with_max_entries(1_024, 0);
+#[map]
+static WORK: PerCpuArray<Work> = PerCpuArray::with_max_entries(Hook::COUNT, 0);
+/// The last lookups on this CPU, by addresses: a packet leaves on the CPU that routed it, within
+/// the same batch (64 packets at most), so 256 places lose none in practice.
+#[map]
+static LOOKUPS: PerCpuArray<LookupSlot> = PerCpuArray::with_max_entries(LOOKUP_SLOTS, 0);
+/// Namespace of the last packet received on this CPU: the only way to tell where an input lookup
+/// of IPv4 that found nothing belongs (the tracepoint has neither device nor namespace then).
+#[map]
+static LAST_RX: PerCpuArray<u32> = PerCpuArray::with_max_entries(1, 0);
+
+pub(super) const LOOKUP_SLOTS: u32 = 256;
+
+#[unsafe(no_mangle)]
+static OFF: [u32; OFF_COUNT] = [0; OFF_COUNT];
+#[unsafe(no_mangle)]
+static HOME_NETNS: u32 = 0;
+#[unsafe(no_mangle)]
+static MULTI_NETNS: u32 = 0;
+#[unsafe(no_mangle)]
+static ONLY_DEVICES: u32 = 0;
+#[unsafe(no_mangle)]
+static EACH_PACKET: u32 = 0;
+
+/// Byte offset of a kernel struct member: a constant for the verifier.
+#[inline(always)]
+pub(super) fn off(o: Off) -> usize {
+    // SAFETY: `o` is an index into OFF by construction; volatile, because user space fills it.
+    unsafe { core::ptr::read_volatile((&raw const OFF).cast::<u32>().add(o as usize)) as usize }
+}
+
+#[inline(always)]
+fn global(p: *const u32) -> u32 {
+    // SAFETY: only called with addresses of the globals above.
+    unsafe { core::ptr::read_volatile(p) }
+}
+
+/// Namespace that is traced in full.
+#[inline(always)]
+pub(super) fn home_netns() -> u32 {
+    global(&raw const HOME_NETNS)
+}
+
+/// Several namespaces are traced in full.
+#[inline(always)]
+pub(super) fn multi_netns() -> bool {
+    global(&raw const MULTI_NETNS) != 0
+}
+
+/// Each packet is sent to user space.
+#[inline(always)]
+pub(super) fn each_packet() -> bool {
+    global(&raw const EACH_PACKET) != 0
+}
+
+/// What is traced of a namespace: `NETNS_FULL`, `NETNS_EDGE`, or 0 for nothing.
+#[inline(always)]
+pub(super) fn netns_scope(netns: u32) -> u32 {
+    if netns == home_netns() {
+        return NETNS_FULL;
+    }
+    // SAFETY: the value is a plain u32 that only user space writes.
+    unsafe { NETNS.get(&netns) }.copied().unwrap_or(0)
+}
+
+/// The namespace is traced in full. Without `--netns` this is one comparison.
+#[inline(always)]
+pub(super) fn netns_full(netns: u32) -> bool {
+    netns == home_netns() || (multi_netns() && netns_scope(netns) == NETNS_FULL)
+}
+
+/// The device is traced. Without `-i` this is nothing.
+#[inline(always)]
+pub(super) fn device_wanted(ifindex: u32) -> bool {
+    global(&raw const ONLY_DEVICES) == 0 || DEVICES.get_ptr(&ifindex).is_some()
+}
+
+/// Frees at this return address are no loss.
+#[inline(always)]
+pub(super) fn no_loss(location: u64) -> bool {
+    NO_LOSS.get_ptr(&location).is_some()
+}
+
+#[inline(always)]
+pub(super) fn filter() -> Option<&'static FilterProg> {
+    FILTER.get(0)
+}
+
+#[inline(always)]
+pub(super) fn count(c: Counter) {
+    if let Some(p) = COUNTERS.get_ptr_mut(c as u32) {
+        // SAFETY: the element is this CPU's own; an interrupt between load and store can lose one
+        // increment only on kernels that preempt BPF programs.
+        unsafe { *p += 1 };
+    }
+}
+
+#[inline(always)]
+pub(super) fn work(hook: Hook) -> Option<&'static mut Work> {
+    // SAFETY: each hook has its own element per CPU and the kernel does not re-enter a program on
+    // one CPU (it counts a recursion miss instead), so the reference is unique.
+    WORK.get_ptr_mut(hook as u32).map(|p| unsafe { &mut *p })
+}
+
+#[inline(always)]
+pub(super) fn lookup_slot(i: u32) -> Option<*mut LookupSlot> {
+    LOOKUPS.get_ptr_mut(i & (LOOKUP_SLOTS - 1))
+}
+
+#[inline(always)]
+pub(super) fn set_last_rx(netns: u32) {
+    if let Some(p) = LAST_RX.get_ptr_mut(0) {
+        // SAFETY: this CPU's own element.
+        unsafe { *p = netns };
+    }
+}
+
+#[inline(always)]
+pub(super) fn last_rx() -> u32 {
+    // SAFETY: this CPU's own element.
+    LAST_RX.get_ptr(0).map_or(0, |p| unsafe { *p })
+}

@@ -1,0 +1,11 @@
+//! The kernel side. Hooks read and count; what to trace is data in maps and globals.
+
+mod account;
+mod dst;
+mod emit;
+mod hook;
+mod kmem;
+mod lookup;
+mod maps;
+mod skb;
+mod work;

@@ -1,0 +1,149 @@
+//! `tracer doctor`: what this kernel and these privileges allow, and what to do about each gap.
+
+use std::io::Write as _;
+
+use anyhow::Result;
+use serde::Serialize;
+
+use super::{
+    ERROR, OK,
+    args::{Format, Options},
+    output::Output,
+};
+use crate::{
+    kernel::{
+        KernelError, KernelFacts,
+        features::{BTF_PATH, Capability, Features, Lockdown},
+        tracepoints::Tracepoint,
+    },
+    view::{
+        json,
+        text::{self, Feature},
+    },
+};
+
+#[derive(Serialize)]
+struct Report {
+    schema: &'static str,
+    kernel: String,
+    features: Vec<Line>,
+    exit_code: u8,
+}
+
+#[derive(Serialize)]
+struct Line {
+    what: String,
+    ok: bool,
+    remedy: Option<String>,
+}
+
+/// Exits 1 when tracing cannot start here.
+pub(super) fn run(options: &Options, mut out: Output) -> Result<u8> {
+    let features = Features::read(options.btf.as_deref());
+    let facts = KernelFacts::load(options.btf.as_deref());
+    let able = facts.as_ref().is_ok_and(|f| f.features.check().is_ok());
+    let code = if able { OK } else { ERROR };
+    let list = list(&features, facts.as_ref());
+    if out.format == Format::Json {
+        let line = |f: Feature| Line {
+            what: f.what,
+            ok: f.ok,
+            remedy: Some(f.remedy).filter(|r| !f.ok && !r.is_empty()),
+        };
+        let report = Report {
+            schema: "tracer.doctor/1",
+            kernel: features.release,
+            features: list.into_iter().map(line).collect(),
+            exit_code: code,
+        };
+        json::write_line(&mut out.stdout, &report)?;
+    } else {
+        let text = text::features(out.style, &list);
+        out.print(&format!("Linux {}\n{text}", features.release))?;
+    }
+    out.stdout.flush()?;
+    Ok(code)
+}
+
+fn feature(what: impl Into<String>, ok: bool, remedy: impl Into<String>) -> Feature {
+    Feature {
+        what: what.into(),
+        ok,
+        remedy: remedy.into(),
+    }
+}
+
+fn list(features: &Features, facts: Result<&KernelFacts, &KernelError>) -> Vec<Feature> {
+    let mut list = vec![feature(
+        format!("type information (BTF) at {BTF_PATH}: where fields are"),
+        features.btf_path.is_some(),
+        "use a kernel built with CONFIG_DEBUG_INFO_BTF=y, or give the file with --btf",
+    )];
+    for c in Capability::ALL {
+        let what = format!("{c}: {}", purpose(c));
+        list.push(feature(
+            what,
+            features.capabilities.allows(c),
+            "run tracer with sudo, or add it to the container's securityContext.capabilities",
+        ));
+    }
+    list.push(feature(
+        "no lockdown for confidentiality: packets' headers can be read by every hook",
+        features.lockdown != Lockdown::Confidentiality,
+        "boot without lockdown=confidentiality",
+    ));
+    match facts {
+        Ok(facts) => list.extend(of_kernel(facts)),
+        Err(e) => {
+            let cause = format!("{:#}", anyhow::Error::msg(e.to_string()));
+            list.push(feature(
+                "this kernel's types, tracepoints and names",
+                false,
+                cause,
+            ));
+        }
+    }
+    list
+}
+
+fn purpose(c: Capability) -> &'static str {
+    match c {
+        Capability::Bpf => "load programs",
+        Capability::Perfmon => "read packets in programs",
+        Capability::NetAdmin => "attach to devices",
+        Capability::SysAdmin => "look into the pods' namespaces",
+        Capability::Syslog => "name the kernel functions that drop packets",
+    }
+}
+
+fn of_kernel(facts: &KernelFacts) -> Vec<Feature> {
+    let bpf = facts.features.bpf;
+    let mut list = vec![
+        feature(
+            "BPF ring buffer (Linux 5.8)",
+            bpf.ringbuf,
+            "use Linux 5.8 or later",
+        ),
+        feature(
+            "tcx (Linux 6.6): ordered attachment to devices",
+            bpf.tcx,
+            "nothing to do: clsact is used instead",
+        ),
+        feature(
+            "drop reasons (Linux 5.17)",
+            bpf.drop_reasons,
+            "use Linux 5.17 or later; until then drops are told by kernel function alone",
+        ),
+        feature(
+            "names of kernel functions",
+            facts.no_symbols.is_none(),
+            "set kernel.kptr_restrict to 0 or 1 and grant CAP_SYSLOG",
+        ),
+    ];
+    for t in Tracepoint::ALL {
+        let what = format!("tracepoint {}", t.name());
+        let remedy = "this kernel does not have it; what it would show is not seen";
+        list.push(feature(what, facts.tracepoints.has(t), remedy));
+    }
+    list
+}

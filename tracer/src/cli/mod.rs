@@ -1,0 +1,97 @@
+//! The command line: arguments, commands, exit codes.
+
+pub mod args;
+mod check;
+mod doctor;
+mod duration;
+mod output;
+mod select;
+mod watch;
+
+use std::{ffi::OsString, io, process::ExitCode};
+
+use anyhow::Result;
+use clap::Parser as _;
+
+use args::{Args, Command, Options};
+use output::Output;
+
+/// Everything is as it should be.
+const OK: u8 = 0;
+/// Something went wrong at run time.
+const ERROR: u8 = 1;
+/// The arguments make no sense.
+const USAGE: u8 = 2;
+
+/// Parses the arguments and does what they say.
+pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let args = match Args::try_parse_from(args) {
+        Ok(args) => args,
+        Err(e) => {
+            // help and version go to stdout and are no error; clap knows which is which
+            let code = u8::try_from(e.exit_code()).unwrap_or(USAGE);
+            return ExitCode::from(if e.print().is_err_and(|e| !is_closed(&e)) {
+                ERROR
+            } else {
+                code
+            });
+        }
+    };
+    init_log(&args.options);
+    ExitCode::from(match dispatch(&args) {
+        Ok(code) => code,
+        Err(e) if is_broken_pipe(&e) => OK,
+        Err(e) => {
+            output::complain(&e);
+            ERROR
+        }
+    })
+}
+
+fn dispatch(args: &Args) -> Result<u8> {
+    let out = Output::new(&args.options);
+    match &args.command {
+        None => watch::run(&args.options, &args.watch, &args.filter, out),
+        Some(Command::Live(c) | Command::Watch(c)) => {
+            watch::run(&args.options, &c.watch, &c.filter, out)
+        }
+        Some(Command::Check(c)) => check::run(&args.options, c, out),
+        Some(Command::Doctor) => doctor::run(&args.options, out),
+    }
+}
+
+/// Whoever read our output has seen enough.
+fn is_broken_pipe(e: &anyhow::Error) -> bool {
+    e.chain()
+        .filter_map(|c| c.downcast_ref::<io::Error>())
+        .any(is_closed)
+}
+
+fn is_closed(e: &io::Error) -> bool {
+    e.kind() == io::ErrorKind::BrokenPipe
+}
+
+/// Diagnostics of tracer itself go to stderr; `TRACER_LOG` overrides `-v` and `-q`.
+fn init_log(options: &Options) {
+    use tracing_subscriber::{EnvFilter, fmt};
+    let level = match (options.quiet, options.verbose) {
+        (true, _) => "error",
+        (false, 0) => "warn",
+        (false, 1) => "info",
+        (false, 2) => "debug",
+        (false, _) => "trace",
+    };
+    let filter = EnvFilter::try_from_env("TRACER_LOG").unwrap_or_else(|_e| EnvFilter::new(level));
+    let log = fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_target(false);
+    let log = log
+        .without_time()
+        .with_ansi(output::colored(options.color, &io::stderr()));
+    // a second call in one process (tests) keeps the first
+    drop(log.try_init());
+}
+
+#[cfg(test)]
+mod tests;

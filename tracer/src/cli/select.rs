@@ -1,0 +1,196 @@
+//! The part of a snapshot that a filter asks for, each flow in the direction that matches.
+
+use std::{mem, sync::Arc};
+
+use crate::{
+    diagnose::Finding,
+    event::{Body, Encap, Event, Ifindex, NetnsId},
+    filter::{Filter, FlowFacts, Verdict},
+    inventory::Inventory,
+    model::{Direction, Flow, Snapshot, Step},
+};
+
+/// Flows that match, and what concerns them.
+pub(super) fn select(
+    filter: &Filter,
+    inventory: &Inventory,
+    snapshot: &Snapshot,
+    findings: &[Finding],
+) -> (Snapshot, Vec<Finding>) {
+    if filter.is_all() {
+        return (snapshot.clone(), findings.to_vec());
+    }
+    let flows = snapshot
+        .flows
+        .iter()
+        .filter_map(|f| turned(filter, inventory, f));
+    let selected = Snapshot {
+        flows: flows.collect(),
+        // these name no flow, so that nobody can tell whether they match
+        stray_drops: Vec::new(),
+        neigh_failures: Vec::new(),
+        no_loss: Vec::new(),
+        ..*snapshot
+    };
+    let ids: std::collections::HashSet<_> = selected
+        .flows
+        .iter()
+        .flat_map(|f| {
+            let id = f.id;
+            [
+                id,
+                crate::model::FlowId {
+                    tuple: id.tuple.reversed(),
+                    ..id
+                },
+            ]
+        })
+        .collect();
+    let concerns = |f: &&Finding| {
+        f.subject.flows.is_empty() || f.subject.flows.iter().any(|id| ids.contains(id))
+    };
+    let findings = findings.iter().filter(concerns).cloned().collect();
+    (selected, findings)
+}
+
+/// The packet of an event, when it is one and matches.
+pub(super) fn packet<'a>(
+    filter: &Filter,
+    inventory: &Inventory,
+    event: &'a Event,
+) -> Option<&'a crate::event::PacketSample> {
+    let Body::Packet(p) = &event.body else {
+        return None;
+    };
+    let (dev, netns) = ([(p.key.netns, p.key.dev)], [p.key.netns]);
+    let facts = FlowFacts {
+        devs: Some(&dev),
+        netns: Some(&netns),
+        ..FlowFacts::new(&p.key.tuple)
+    };
+    // a filter names flows: the packets of both directions belong to it
+    filter
+        .matches_flow(&facts, inventory)
+        .is_match()
+        .then_some(p)
+}
+
+/// The flow in the direction that matches; `None` when none does.
+fn turned(filter: &Filter, inventory: &Inventory, f: &Arc<Flow>) -> Option<Arc<Flow>> {
+    match verdict(filter, inventory, f) {
+        Verdict::No => None,
+        Verdict::Forward | Verdict::Both => Some(f.clone()),
+        Verdict::Reverse => {
+            let mut flow = Flow::clone(f);
+            flow.id.tuple = flow.id.tuple.reversed();
+            mem::swap(&mut flow.forward, &mut flow.reply);
+            Some(Arc::new(flow))
+        }
+    }
+}
+
+fn verdict(filter: &Filter, inventory: &Inventory, f: &Flow) -> Verdict {
+    let mut devs: Vec<(NetnsId, Ifindex)> = f.hops().map(|h| (h.netns, h.dev)).collect();
+    devs.extend(f.id.scope.dev.map(|d| (f.id.scope.netns, d)));
+    let mut netns: Vec<NetnsId> = f.hops().map(|h| h.netns).collect();
+    netns.push(f.id.scope.netns);
+    let drops: Vec<_> = f.forward.drops.iter().chain(&f.reply.drops).collect();
+    for place in drops.iter().map(|d| &d.place) {
+        netns.extend(place.netns);
+        devs.extend(place.netns.zip(place.dev));
+    }
+    let marks: Vec<u32> = f.hops().map(|h| h.mark).collect();
+    let mut tables: Vec<u32> = tables(&f.forward).chain(tables(&f.reply)).collect();
+    tables.extend(f.route_failures.iter().map(|r| r.table));
+    let reasons: Vec<&str> = drops.iter().map(|d| &*d.place.reason).collect();
+    let facts = FlowFacts {
+        encaps: &encaps(&f.forward),
+        reply_encaps: &encaps(&f.reply),
+        devs: Some(&devs),
+        netns: Some(&netns),
+        marks: Some(&marks),
+        tables: Some(&tables),
+        reasons: Some(&reasons),
+        dropped: Some(!drops.is_empty() || !f.route_failures.is_empty()),
+        ..FlowFacts::new(&f.id.tuple)
+    };
+    filter.matches_flow(&facts, inventory)
+}
+
+fn encaps(d: &Direction) -> Vec<Encap> {
+    let mut all: Vec<Encap> = Vec::new();
+    for step in &d.path {
+        if let Step::Hop(h) = step
+            && let Some(e) = h.encap
+            && !all.contains(&e)
+        {
+            all.push(e);
+        }
+    }
+    all.extend(d.drops.iter().filter_map(|x| x.encap));
+    all
+}
+
+fn tables(d: &Direction) -> impl Iterator<Item = u32> {
+    d.path.iter().filter_map(|s| match s {
+        Step::Route(r) => r.decision.table,
+        Step::Hop(_) => None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+    use crate::{
+        event::KtimeNs,
+        model::Outcome::Forwarded,
+        view::fixture::{self, ETH0, ETH1},
+    };
+
+    fn selected(filter: &str, flows: Vec<Flow>) -> (Snapshot, Vec<Finding>) {
+        let findings: Vec<Finding> = flows.iter().map(fixture::finding).collect();
+        let filter = Filter::parse(filter).unwrap();
+        let mut snapshot = fixture::snapshot(flows);
+        snapshot.stray_drops = vec![fixture::drop_at("CSUM", "tcp_v4_rcv", ETH0, 1)];
+        select(&filter, &fixture::inventory(), &snapshot, &findings)
+    }
+
+    #[rstest]
+    #[case("", 3)]
+    #[case("udp", 3)]
+    #[case("tcp", 0)]
+    #[case("dst host 10.244.2.20", 3)]
+    #[case("src host 10.244.2.20", 3)]
+    #[case("drop", 1)]
+    #[case("reason IP_OUTNOROUTES", 1)]
+    #[case("table 6", 1)]
+    #[case("dev ens6", 1)]
+    #[case("vni 42", 1)]
+    #[case("outer host 192.0.2.2", 1)]
+    fn what_a_flow_tells_a_filter(#[case] filter: &str, #[case] n: usize) {
+        let flows = vec![
+            fixture::tunnelled(Forwarded(ETH0)),
+            fixture::routed(Forwarded(ETH1)),
+            fixture::dropped(),
+        ];
+        let (s, findings) = selected(filter, flows);
+        assert_eq!(s.flows.len(), n);
+        assert_eq!(findings.is_empty(), n == 0);
+        assert_eq!(s.stray_drops.len(), usize::from(filter.is_empty()));
+        assert_eq!(s.at, KtimeNs(fixture::START.0 + 10_000_000_000));
+    }
+
+    #[test]
+    fn a_flow_is_turned_to_the_direction_that_matches() {
+        let mut f = fixture::routed(Forwarded(ETH1));
+        f.reply.packets = 2;
+        let (s, _) = selected("src host 10.244.2.20", vec![f.clone()]);
+        let turned = &s.flows[0];
+        assert_eq!(turned.id.tuple, f.id.tuple.reversed());
+        assert_eq!((turned.forward.packets, turned.reply.packets), (2, 3));
+        let (s, _) = selected("host 10.244.2.20", vec![f.clone()]);
+        assert_eq!(*s.flows[0], f);
+    }
+}

@@ -1,0 +1,174 @@
+use std::time::Duration;
+
+use clap::CommandFactory as _;
+use rstest::rstest;
+
+use super::{
+    args::{CheckCommand, Color, Format, WatchCommand},
+    *,
+};
+use crate::view::check::Expectations;
+
+fn parse(line: &str) -> Result<Args, String> {
+    let words = std::iter::once("tracer").chain(line.split_whitespace());
+    Args::try_parse_from(words).map_err(|e| {
+        let text = e.to_string();
+        text.lines().next().unwrap_or_default().to_owned()
+    })
+}
+
+fn watch(line: &str) -> WatchCommand {
+    match parse(line).unwrap().command {
+        Some(Command::Watch(c) | Command::Live(c)) => c,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn check(line: &str) -> CheckCommand {
+    match parse(line).unwrap().command {
+        Some(Command::Check(c)) => c,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn the_definition_is_sound() {
+    Args::command().debug_assert();
+}
+
+#[rstest]
+#[case("watch", "")]
+#[case("watch udp port 53", "udp port 53")]
+#[case("watch udp -n port --packets 53", "udp port 53")]
+#[case(
+    "watch ( tcp or udp ) and not host fd00::1",
+    "( tcp or udp ) and not host fd00::1"
+)]
+#[case("live icmp", "icmp")]
+fn the_filter_is_what_remains(#[case] line: &str, #[case] filter: &str) {
+    assert_eq!(watch(line).filter.join(" "), filter);
+}
+
+#[test]
+fn a_filter_without_a_command_is_watched() {
+    let args = parse("-i eth0 udp port 53 --packets --for 2m").unwrap();
+    assert_eq!(args.command, None);
+    assert_eq!(args.filter.join(" "), "udp port 53");
+    assert!(args.watch.packets);
+    assert_eq!(args.watch.duration, Some(Duration::from_mins(2)));
+}
+
+#[rstest]
+#[case("-o json -i eth0 -i eth1 -n -c 5 -vv --color never --netns all --ascii --btf /b watch")]
+#[case("watch -o json -i eth0 -i eth1 -n -c 5 -vv --color never --netns all --ascii --btf /b")]
+#[case("watch udp -ojson -ieth0 -ieth1 -nvv -c5 --color=never --netns=all --ascii --btf=/b")]
+fn common_options_stand_anywhere(#[case] line: &str) {
+    let o = parse(line).unwrap().options;
+    assert_eq!(o.devices, ["eth0", "eth1"]);
+    assert_eq!((o.output, o.color), (Format::Json, Color::Never));
+    assert_eq!(
+        (o.numeric, o.count, o.verbose, o.ascii),
+        (true, Some(5), 2, true)
+    );
+    assert_eq!(o.netns, ["all"]);
+    assert_eq!(o.btf.as_deref(), Some(std::path::Path::new("/b")));
+}
+
+#[rstest]
+#[case("check", Expectations::default())]
+#[case("check --via a --via b", Expectations { via: vec!["a".into(), "b".into()], ..Expectations::default() })]
+#[case("check --tunnel", Expectations { tunnel: Some(None), ..Expectations::default() })]
+#[case("check --tunnel=vx0", Expectations { tunnel: Some(Some("vx0".into())), ..Expectations::default() })]
+#[case("check --tunnel udp", Expectations { tunnel: Some(None), ..Expectations::default() })]
+#[case("check --no-tunnel --not-via e --table main", Expectations { no_tunnel: true, not_via: vec!["e".into()], table: Some("main".into()), ..Expectations::default() })]
+#[case("check --max-drops 0 --min-packets 9 --fail-on no-route", Expectations { max_drops: Some(0), min_packets: Some(9), fail_on: vec!["no-route".into()], ..Expectations::default() })]
+fn expectations(#[case] line: &str, #[case] expected: Expectations) {
+    assert_eq!(check(line).expect.expectations(), expected);
+}
+
+#[test]
+fn check_looks_for_half_a_minute() {
+    assert_eq!(check("check").duration, Duration::from_secs(30));
+    let c = check("check dst host 10.1.2.3 --for 500ms --via ens6");
+    assert_eq!(
+        (c.filter.join(" ").as_str(), c.duration.as_millis()),
+        ("dst host 10.1.2.3", 500)
+    );
+}
+
+#[rstest]
+#[case(
+    "watch --for 10x",
+    "error: invalid value '10x' for '--for <TIME>': expected a time such as 30s, 500ms or 2m"
+)]
+#[case(
+    "watch --for 0s",
+    "error: invalid value '0s' for '--for <TIME>': the time must be longer than 0"
+)]
+#[case(
+    "watch -c 0",
+    "error: invalid value '0' for '--count <N>': 0 is not in 1..18446744073709551615"
+)]
+#[case(
+    "watch -q -v",
+    "error: the argument '--quiet' cannot be used with '--verbose...'"
+)]
+#[case("watch -o xml", "error: invalid value 'xml' for '--output <FORMAT>'")]
+#[case(
+    "check --tunnel --no-tunnel",
+    "error: the argument '--tunnel[=<DEV|KIND>]' cannot be used with '--no-tunnel'"
+)]
+#[case(
+    "check --max-drops few",
+    "error: invalid value 'few' for '--max-drops <N>': invalid digit found in string"
+)]
+#[case("check --packets", "error: unexpected argument '--packets' found")]
+#[case("doctor udp", "error: unexpected argument 'udp' found")]
+fn usage_errors(#[case] line: &str, #[case] message: &str) {
+    assert_eq!(parse(line).unwrap_err(), message);
+}
+
+#[test]
+fn exit_codes_of_usage() {
+    let code = |line: &str| {
+        let words = std::iter::once("tracer").chain(line.split_whitespace());
+        Args::try_parse_from(words).unwrap_err().exit_code()
+    };
+    assert_eq!(code("watch --nonsense"), i32::from(USAGE));
+    assert_eq!(code("--help"), 0);
+    assert_eq!(code("--version"), 0);
+}
+
+#[rstest]
+#[case(&["udp", "port", "53"], true)]
+#[case(&["udp port 53"], true)]
+#[case(&[], true)]
+#[case(&["port", "nonsense", "host"], false)]
+fn filters_are_parsed_before_anything_starts(#[case] words: &[&str], #[case] good: bool) {
+    let words: Vec<String> = words.iter().map(|w| (*w).to_owned()).collect();
+    assert_eq!(output::filter(&words).unwrap().is_some(), good);
+}
+
+#[test]
+fn help() {
+    let mut top = Args::command().term_width(100);
+    insta::assert_snapshot!("help", top.render_help());
+    top.build();
+    let check = top
+        .find_subcommand_mut("check")
+        .unwrap()
+        .clone()
+        .term_width(100);
+    insta::assert_snapshot!("help_check", check.clone().render_help());
+}
+
+#[test]
+fn a_closed_pipe_is_no_error() {
+    let closed = io::Error::from(io::ErrorKind::BrokenPipe);
+    let through_json = serde_json::Error::io(io::Error::from(io::ErrorKind::BrokenPipe));
+    assert!(is_broken_pipe(
+        &anyhow::Error::from(closed).context("writing")
+    ));
+    assert!(is_broken_pipe(&io::Error::from(through_json).into()));
+    assert!(!is_broken_pipe(&anyhow::anyhow!("other")));
+}

@@ -1,0 +1,95 @@
+//! Route decisions: how they are known and what they say.
+
+use tracer_abi::route::{
+    ROUTE_DST, ROUTE_FAKE, ROUTE_LOOKUP, ROUTE_LWTUNNEL, ROUTE_METADATA, ROUTE_NO_DST,
+    ROUTE_OTHER_NEXTHOP, Route,
+};
+
+use super::{DecodeError, convert};
+use crate::event::{How, Ifindex, RouteDecision, RouteKind};
+
+/// Prefix length that is not known.
+const PREFIX_UNKNOWN: u8 = 255;
+
+/// The decision for a packet; `None` when the hook could not read one.
+pub(super) fn decision(raw: &Route) -> Result<Option<RouteDecision>, DecodeError> {
+    // a metadata dst carries a received tunnel key and routes nothing
+    if raw.how == 0 || raw.how & ROUTE_METADATA != 0 {
+        return Ok(None);
+    }
+    let bridged = raw.how & ROUTE_FAKE != 0;
+    if bridged || raw.how & ROUTE_NO_DST != 0 {
+        return Ok(Some(RouteDecision {
+            bridged,
+            ..inferred()
+        }));
+    }
+    let errno = raw.error.cast_signed().unsigned_abs();
+    let kind = kind(raw.kind, errno);
+    let refused = matches!(
+        kind,
+        RouteKind::None | RouteKind::Blackhole | RouteKind::Unreachable | RouteKind::Prohibit
+    );
+    let gateway = match raw.gw_family {
+        0 => None,
+        family => Some(convert::address(family, &raw.gateway)?),
+    };
+    Ok(Some(RouteDecision {
+        kind,
+        table: known(raw.table),
+        gateway: gateway.filter(|_| !refused),
+        // the dst entry of a refused packet names `lo`, where nothing would leave
+        dev: known(raw.oif).filter(|_| !refused).map(Ifindex),
+        prefix_len: (raw.prefix_len != PREFIX_UNKNOWN).then_some(raw.prefix_len),
+        metric: known(raw.metric),
+        pmtu: known(raw.pmtu),
+        errno,
+        lwtunnel: (raw.how & ROUTE_LWTUNNEL != 0).then_some(raw.lwt_vni),
+        bridged: false,
+        how: how(raw.how)?,
+    }))
+}
+
+fn known(n: u32) -> Option<u32> {
+    (n != 0).then_some(n)
+}
+
+fn how(bits: u8) -> Result<How, DecodeError> {
+    let (dst, lookup) = (bits & ROUTE_DST != 0, bits & ROUTE_LOOKUP != 0);
+    match (dst, lookup, bits & ROUTE_OTHER_NEXTHOP != 0) {
+        (_, true, false) => Ok(How::Lookup),
+        (true, _, true) => Ok(How::Dst),
+        (true, false, false) => Ok(How::Cached),
+        (false, _, _) => Err(DecodeError::How(bits)),
+    }
+}
+
+/// Nothing is known but that the packet passed.
+fn inferred() -> RouteDecision {
+    RouteDecision {
+        kind: RouteKind::Unknown,
+        table: None,
+        gateway: None,
+        dev: None,
+        prefix_len: None,
+        metric: None,
+        pmtu: None,
+        errno: 0,
+        lwtunnel: None,
+        bridged: false,
+        how: How::Inferred,
+    }
+}
+
+/// Result type of a route. The dst entry that IPv4 input routing makes for any refusal is of type
+/// unreachable (`no_route` in `ip_route_input_slow()`), and so is IPv6's null entry: only the errno
+/// tells them apart.
+fn kind(rtn: u8, errno: u32) -> RouteKind {
+    match (RouteKind::from_rtn(rtn), errno) {
+        (RouteKind::Unknown | RouteKind::Unreachable, 101) => RouteKind::None,
+        (RouteKind::Unknown | RouteKind::Unreachable, 22) => RouteKind::Blackhole,
+        (RouteKind::Unknown | RouteKind::Unreachable, 13) => RouteKind::Prohibit,
+        (RouteKind::Unknown, 113) => RouteKind::Unreachable,
+        (kind, _) => kind,
+    }
+}

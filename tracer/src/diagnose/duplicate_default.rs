@@ -1,0 +1,176 @@
+//! Two default routes of one metric on different devices, where no multipath was meant.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
+
+use super::{
+    Context, Finding, Rule, Severity, Subject,
+    drops::{self, Cause},
+    text, wrong_egress,
+};
+use crate::{
+    event::{Ifindex, RouteKind},
+    inventory::{Netns, Route, table_name},
+    model::FlowId,
+};
+
+/// See the module.
+pub(super) struct DuplicateDefault;
+
+impl Rule for DuplicateDefault {
+    const ID: &'static str = "duplicate-default";
+    const ABOUT: &'static str = "two default routes of equal metric on different devices";
+    const HIDES: &'static [&'static str] = &["left-unanswered"];
+
+    fn check(&self, ctx: &Context<'_>) -> Vec<Finding> {
+        ctx.inventory
+            .netns
+            .values()
+            .filter(|ns| !ns.edge)
+            .flat_map(|ns| {
+                duplicates(ns)
+                    .into_iter()
+                    .map(move |routes| finding(ctx, ns, &routes))
+            })
+            .collect()
+    }
+}
+
+/// Groups of default routes that differ in nothing but the way. One route with several next hops
+/// is multipath and meant; so are different metrics.
+pub(super) fn duplicates(ns: &Netns) -> Vec<Vec<&Route>> {
+    let mut groups: BTreeMap<(bool, u32, u32), Vec<&Route>> = BTreeMap::new();
+    for route in ns
+        .routes
+        .iter()
+        .filter(|r| r.dst.is_default() && r.kind == RouteKind::Unicast)
+    {
+        let up = device(route).is_some_and(|d| ns.links.get(&d).is_none_or(|l| l.up));
+        if up && route.nexthops.iter().all(|n| !n.dead) {
+            let ipv6 = route.dst.address.is_ipv6();
+            groups
+                .entry((ipv6, route.table, route.metric))
+                .or_default()
+                .push(route);
+        }
+    }
+    groups
+        .into_values()
+        .filter(|routes| {
+            routes
+                .iter()
+                .filter_map(|r| device(r))
+                .collect::<BTreeSet<_>>()
+                .len()
+                > 1
+        })
+        .collect()
+}
+
+/// The device of a route with one next hop.
+fn device(route: &Route) -> Option<Ifindex> {
+    match route.nexthops.as_slice() {
+        [hop] => hop.dev,
+        _ => None,
+    }
+}
+
+fn finding(ctx: &Context<'_>, ns: &Netns, routes: &[&Route]) -> Finding {
+    let devs: BTreeSet<Ifindex> = routes.iter().filter_map(|r| device(r)).collect();
+    let first = routes.first().copied();
+    let ipv6 = first.is_some_and(|r| r.dst.address.is_ipv6());
+    let flows = affected(ctx, ns, ipv6, &devs);
+    let names: Vec<String> = routes
+        .iter()
+        .filter_map(|r| {
+            let dev = text::dev_name(ctx, ns.id, device(r)?);
+            let gateway = r.nexthops.first()?.gateway;
+            Some(gateway.map_or(format!("dev {dev}"), |g| format!("via {g} dev {dev}")))
+        })
+        .collect();
+    let used = first
+        .and_then(device)
+        .map_or(String::new(), |d| text::dev_name(ctx, ns.id, d));
+    let mut summary = format!(
+        "{} has {} {} default routes of one metric ({}) in table {}: {}; only one of them is used \
+         ({used} is listed first), whatever address a packet comes from",
+        text::place(ctx, ns.id),
+        routes.len(),
+        text::family(ipv6),
+        first.map_or(0, |r| r.metric),
+        table_name(first.map_or(254, |r| r.table)),
+        names.join(" and "),
+    );
+    let tail = match flows.len() {
+        0 => ".".to_owned(),
+        n => format!(
+            ", so {} of addresses that belong to the other device {} the wrong way.",
+            text::count(n as u64, "flow"),
+            if n == 1 { "goes" } else { "go" },
+        ),
+    };
+    summary += &tail;
+    let mut evidence: Vec<String> = routes
+        .iter()
+        .map(|r| format!("route: {}", text::route(ctx, ns.id, r)))
+        .collect();
+    evidence.extend(text::samples(ctx, &flows));
+    let severity = if flows.is_empty() {
+        Severity::Warning
+    } else {
+        Severity::Error
+    };
+    let ip = text::ip(ctx, ns.id, ipv6);
+    let last = routes
+        .last()
+        .map_or(String::new(), |r| text::route(ctx, ns.id, r));
+    Finding {
+        id: DuplicateDefault::ID,
+        severity,
+        summary,
+        subject: Subject {
+            flows,
+            dev: routes.last().and_then(|r| device(r)).map(|d| (ns.id, d)),
+            address: first.and_then(|r| r.nexthops.first()?.gateway),
+        },
+        evidence,
+        next: format!(
+            "{ip} route del {last}, keep that device's default route in a table of its own ({ip} \
+             rule add from ADDRESS lookup TABLE), and stop its DHCP client or router \
+             advertisements from adding it to the main table again"
+        ),
+    }
+}
+
+/// Flows that took one of these routes though another was theirs, or that `rp_filter` refused
+/// because of it.
+fn affected(ctx: &Context<'_>, ns: &Netns, ipv6: bool, devs: &BTreeSet<Ifindex>) -> Vec<FlowId> {
+    let misled = ctx
+        .traces()
+        .filter(|t| t.tuple().is_ipv6() == ipv6 && t.flow.id.scope.netns == ns.id)
+        .filter_map(|t| {
+            let wrong = wrong_egress::misdirection(ctx, &t)?;
+            let both = devs.contains(&wrong.used) && devs.contains(&wrong.belongs);
+            both.then_some((t.dir().packets, t.flow.id))
+        });
+    let refused = ctx.drops(Cause::ReversePath).into_iter().filter_map(|h| {
+        let by_default = drops::reverse(ctx, &h)
+            .is_some_and(|r| r.dst.is_default() && device(r).is_some_and(|d| devs.contains(&d)));
+        let here = h.netns() == ns.id && !ipv6 && h.in_dev().is_some_and(|d| devs.contains(&d));
+        (by_default && here).then_some((h.drop.count, h.trace.flow.id))
+    });
+    drops::ranked(misled.chain(refused))
+}
+
+/// Two devices share the default route by accident.
+pub(super) fn are_rivals(ns: &Netns, ipv6: bool, a: Ifindex, b: Ifindex) -> bool {
+    duplicates(ns).iter().any(|routes| {
+        let has = |dev| routes.iter().any(|r| device(r) == Some(dev));
+        let family = routes
+            .iter()
+            .any(|r: &&Route| matches!(r.dst.address, IpAddr::V6(_)) == ipv6);
+        family && has(a) && has(b)
+    })
+}

@@ -1,0 +1,128 @@
+//! What the operator means the network to do, as far as it is known.
+
+use std::fmt;
+
+use crate::inventory::{Inventory, LinkKind, Netns, Prefix};
+
+/// How pods of different nodes are meant to reach each other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Mode {
+    /// By routes of the underlay, without encapsulation.
+    Native,
+    /// Through a tunnel device.
+    Tunnel,
+    /// Not known: rules that need it say nothing or only warn.
+    #[default]
+    Unknown,
+}
+
+/// Where an intent is known from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Source {
+    /// Given on the command line.
+    Flag,
+    /// Not given, and not guessed.
+    #[default]
+    NotKnown,
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Flag => "flag",
+            Self::NotKnown => "not known",
+        })
+    }
+}
+
+/// What the network is meant to do.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Intent {
+    /// Native routing or tunnel.
+    pub mode: Mode,
+    /// Where the mode is known from.
+    pub source: Source,
+    /// Prefixes of all pods of the cluster; empty when not known.
+    pub pod_cidrs: Vec<Prefix>,
+    /// Prefixes of the nodes; empty when not known.
+    pub node_cidrs: Vec<Prefix>,
+}
+
+impl Intent {
+    /// Nothing is known.
+    pub const UNKNOWN: &'static Self = &Self {
+        mode: Mode::Unknown,
+        source: Source::NotKnown,
+        pod_cidrs: Vec::new(),
+        node_cidrs: Vec::new(),
+    };
+}
+
+/// Which CNI seems to have configured the node. A guess from names, never a fact.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CniGuess {
+    /// The CNI's own name.
+    pub name: &'static str,
+    /// The devices or rules that suggest it.
+    pub why: String,
+}
+
+/// Devices of a CNI: exact names, or prefixes when they end in `*`.
+const MARKS: &[(&str, &[&str])] = &[
+    (
+        "Cilium",
+        &["cilium_host", "cilium_vxlan", "cilium_geneve", "cilium_net"],
+    ),
+    ("Kube-OVN", &["ovn0", "mirror0"]),
+    ("Calico", &["vxlan.calico", "vxlan-v6.calico", "cali*"]),
+    ("kube-router", &["kube-bridge", "kube-dummy-if", "tun-*"]),
+    ("flannel", &["flannel.1", "flannel-v6.1"]),
+];
+
+/// Rule preferences that the AWS VPC CNI installs: pod addresses, node SNAT mark, pod sources.
+const AWS_PREFERENCES: [u32; 3] = [512, 1024, 1536];
+
+/// Recognises a CNI by the devices and rules it leaves on a node.
+///
+/// `None` when nothing matches. Where several match (Calico policy on top of another network), the
+/// more specific one wins; `why` says what was seen.
+pub fn guess_cni(inventory: &Inventory) -> Option<CniGuess> {
+    let ns = inventory.home()?;
+    for (name, marks) in MARKS {
+        let seen: Vec<&str> = marks.iter().filter_map(|m| device(ns, m)).collect();
+        if !seen.is_empty() {
+            return Some(CniGuess {
+                name,
+                why: format!("device {}", seen.join(", ")),
+            });
+        }
+    }
+    aws(ns)
+}
+
+fn device<'n>(ns: &'n Netns, mark: &str) -> Option<&'n str> {
+    ns.links
+        .values()
+        .find(|l| match mark.strip_suffix('*') {
+            // tap devices of virtual machines are also called tun-something
+            Some("tun-") => l.name.starts_with("tun-") && matches!(l.kind, LinkKind::Tunnel { .. }),
+            Some(head) => l.name.starts_with(head),
+            None => l.name == mark,
+        })
+        .map(|l| l.name.as_str())
+}
+
+/// Pod devices of the AWS VPC CNI are `eni…`, which a physical device can be called as well: its
+/// rules have to be there too.
+fn aws(ns: &Netns) -> Option<CniGuess> {
+    let eni = device(ns, "eni*")?;
+    let rules: Vec<String> = AWS_PREFERENCES
+        .iter()
+        .filter(|p| ns.rules.iter().any(|r| r.preference == **p))
+        .map(ToString::to_string)
+        .collect();
+    (!rules.is_empty()).then(|| CniGuess {
+        name: "AWS VPC CNI",
+        why: format!("device {eni}, rules {}", rules.join(", ")),
+    })
+}

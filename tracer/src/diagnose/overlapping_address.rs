@@ -1,0 +1,137 @@
+//! One address behind two origins at the same time.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
+
+use super::{Context, Finding, Rule, Severity, Subject, drops, guess_cni, text, trace::Trace};
+use crate::{
+    event::{Dir, KtimeNs, NetnsId},
+    inventory::Role,
+};
+
+/// See the module.
+pub(super) struct OverlappingAddress;
+
+/// A source address; behind a VNI together with its peer, because OVN gives the packets of one pod
+/// another VNI for every logical switch that they go to.
+type Behind = (IpAddr, Option<IpAddr>);
+
+/// Directions by the device or VNI that they come from.
+type Origins<'a> = BTreeMap<String, Vec<Trace<'a>>>;
+
+impl Rule for OverlappingAddress {
+    const ID: &'static str = "overlapping-address";
+    const ABOUT: &'static str = "one address lives behind two devices or VNIs (tenants)";
+
+    fn check(&self, ctx: &Context<'_>) -> Vec<Finding> {
+        let mut origins: BTreeMap<(NetnsId, Behind), Origins<'_>> = BTreeMap::new();
+        for trace in ctx.traces() {
+            let Some((behind, origin)) = origin(ctx, &trace) else {
+                continue;
+            };
+            let netns = trace.flow.id.scope.netns;
+            origins
+                .entry((netns, behind))
+                .or_default()
+                .entry(origin)
+                .or_default()
+                .push(trace);
+        }
+        let mut said = BTreeSet::new();
+        origins
+            .into_iter()
+            .filter(|(_, o)| o.len() > 1 && at_once(o))
+            .filter_map(|((netns, (address, _)), origins)| {
+                let finding = finding(ctx, (netns, address), &origins);
+                // both ends of the same flows are one case
+                said.insert(finding.subject.flows.clone())
+                    .then_some(finding)
+            })
+            .collect()
+    }
+}
+
+/// Where the source of this direction lives: a pod's device, or the VNI it comes from. Cilium uses
+/// the VNI for the sender's identity, which is no tenant.
+fn origin(ctx: &Context<'_>, trace: &Trace<'_>) -> Option<(Behind, String)> {
+    let hop = trace.entry()?;
+    let (address, peer) = (trace.tuple().src, trace.tuple().dst);
+    if !super::lookup::is_global(address) {
+        return None;
+    }
+    if let Some(vni) = hop.encap.and_then(|e| e.key.vni) {
+        let cilium = guess_cni(ctx.inventory).is_some_and(|g| g.name == "Cilium");
+        return (!cilium).then(|| ((address, Some(peer)), format!("vni {vni}")));
+    }
+    // packets that were sent into a pod (a gateway, a firewall) and come out of it again
+    let returns = || {
+        ctx.traces().filter(|t| t.tuple().src == address).any(|t| {
+            t.hops()
+                .any(|h| h.dir == Dir::Out && (h.netns, h.dev) == (hop.netns, hop.dev))
+        })
+    };
+    let pod = ctx.role(hop.netns, hop.dev) == Some(Role::Pod) && !returns();
+    pod.then(|| ((address, None), text::dev_name(ctx, hop.netns, hop.dev)))
+}
+
+/// Two origins at one time: a pod that took over the address of one that ended is none.
+fn at_once(origins: &Origins<'_>) -> bool {
+    let spans: Vec<(KtimeNs, KtimeNs)> = origins
+        .values()
+        .filter_map(|traces| {
+            let first = traces.iter().map(|t| t.dir().first).min()?;
+            Some((first, traces.iter().map(|t| t.dir().last).max()?))
+        })
+        .collect();
+    spans
+        .iter()
+        .enumerate()
+        .any(|(i, a)| spans.iter().skip(i + 1).any(|b| a.0 <= b.1 && b.0 <= a.1))
+}
+
+fn finding(
+    ctx: &Context<'_>,
+    (netns, address): (NetnsId, IpAddr),
+    origins: &Origins<'_>,
+) -> Finding {
+    let names: Vec<&str> = origins.keys().map(String::as_str).collect();
+    let flows = drops::ranked(
+        origins
+            .values()
+            .flatten()
+            .map(|t| (t.dir().packets, t.flow.id)),
+    );
+    let mut evidence = Vec::new();
+    for (name, traces) in origins {
+        if let Some(t) = traces.first() {
+            evidence.push(format!(
+                "behind {name}: {} ({})",
+                text::tuple(&t.tuple()),
+                text::count(t.dir().packets, "packet"),
+            ));
+        }
+    }
+    Finding {
+        id: OverlappingAddress::ID,
+        severity: Severity::Info,
+        summary: format!(
+            "{address} lives behind {} of {} at the same time: flows of that address are kept \
+             apart here by where they enter, not by their addresses.",
+            names.join(" and "),
+            text::place(ctx, netns),
+        ),
+        subject: Subject {
+            flows,
+            dev: None,
+            address: Some(address),
+        },
+        evidence,
+        next: format!(
+            "give `dev` or `vni` together with `host {address}` in filters; if it is no overlap \
+             on purpose (VPCs, tenants), two pods have one address: kubectl get pods -A -o wide | \
+             grep -w {address}"
+        ),
+    }
+}

@@ -1,0 +1,75 @@
+//! The way of one tuple through one namespace.
+
+use super::{flow::Scope, totals::sum};
+use crate::event::{Counters, Dir, Encap, HopKey, RouteDecision};
+
+/// A hop as stitching and path making read it.
+#[derive(Clone, Debug)]
+pub(super) struct Leg {
+    pub(super) key: HopKey,
+    pub(super) counters: Counters,
+    pub(super) route: Option<RouteDecision>,
+    pub(super) encap: Option<Encap>,
+    pub(super) mark: u32,
+    pub(super) vlan: u16,
+    pub(super) max_len: u32,
+    pub(super) tcp_flags: u8,
+    pub(super) route_changes: u32,
+}
+
+impl Leg {
+    /// Adds packets of the same flow at the same place (later fragments).
+    pub(super) fn add(&mut self, other: &Self) {
+        self.counters = sum(&self.counters, &other.counters);
+        self.max_len = self.max_len.max(other.max_len);
+        self.tcp_flags |= other.tcp_flags;
+        self.route = self.route.or(other.route);
+        self.encap = self.encap.or(other.encap);
+    }
+
+    pub(super) fn is_in(&self) -> bool {
+        self.key.dir == Dir::In
+    }
+
+    pub(super) fn vni(&self) -> Option<u32> {
+        self.key.encap.and_then(|e| e.vni)
+    }
+}
+
+/// One way of one tuple through one namespace.
+#[derive(Clone, Debug)]
+pub(super) struct Chain {
+    pub(super) scope: Scope,
+    /// Hops in the order of the packets; branches (ECMP) one after the other.
+    pub(super) steps: Vec<ChainStep>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct ChainStep {
+    pub(super) leg: Leg,
+    /// Came from this step.
+    pub(super) parent: Option<usize>,
+    /// Feeds no other step.
+    pub(super) leaf: bool,
+}
+
+impl Chain {
+    pub(super) fn entries(&self) -> impl Iterator<Item = &Leg> {
+        self.steps
+            .iter()
+            .filter(|s| s.parent.is_none())
+            .map(|s| &s.leg)
+    }
+
+    /// Where its packets were seen last when leaving.
+    pub(super) fn exits(&self) -> impl Iterator<Item = &Leg> {
+        self.steps
+            .iter()
+            .filter(|s| s.leaf && s.leg.key.dir == Dir::Out)
+            .map(|s| &s.leg)
+    }
+
+    pub(super) fn legs(&self) -> impl Iterator<Item = &Leg> {
+        self.steps.iter().map(|s| &s.leg)
+    }
+}

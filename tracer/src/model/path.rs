@@ -1,0 +1,253 @@
+//! Chains → the steps of a path, with route decisions between the hops.
+
+use super::{
+    Decision, Drop, Hop, Step,
+    chain::{Chain, ChainStep, Leg},
+    draft::Draft,
+    explain::{Explain, Lookup},
+    topology::Topology,
+};
+use crate::event::{Dir, How, RouteDecision, RouteFailure, RouteKind, Tuple};
+
+const EACCES: u32 = 13;
+const EINVAL: u32 = 22;
+const ENETUNREACH: u32 = 101;
+const EHOSTUNREACH: u32 = 113;
+
+/// The steps of a direction in the order of its packets.
+pub(super) fn path(draft: &Draft, topology: &Topology, explain: &dyn Explain) -> Vec<Step> {
+    let mut steps = Vec::new();
+    if let Some(chain) = &draft.chain {
+        for step in &chain.steps {
+            if let Some(route) = decision_before(chain, step) {
+                steps.push(Step::Route(explained(
+                    route,
+                    &lookup(&step.leg),
+                    step.leg.route_changes,
+                    explain,
+                )));
+            }
+            steps.push(Step::Hop(hop(&step.leg)));
+        }
+    }
+    steps.extend(last_decision(draft, topology, explain).map(Step::Route));
+    // Kept for as long as the flow.
+    steps.shrink_to_fit();
+    steps
+}
+
+fn hop(leg: &Leg) -> Hop {
+    Hop {
+        netns: leg.key.netns,
+        dev: leg.key.dev,
+        dir: leg.key.dir,
+        counters: leg.counters,
+        encap: leg.encap,
+        vlan: leg.vlan,
+        max_len: leg.max_len,
+        mark: leg.mark,
+    }
+}
+
+/// The decision that led to an outgoing hop. The devices below (VLAN, bond) repeat that of the
+/// device above.
+fn decision_before(chain: &Chain, step: &ChainStep) -> Option<RouteDecision> {
+    let route = step.leg.route.filter(|_| step.leg.key.dir == Dir::Out)?;
+    let above = step.parent.and_then(|p| chain.steps.get(p)).map(|s| &s.leg);
+    let repeated = above.is_some_and(|a| {
+        a.key.dir == Dir::Out && a.key.encap == step.leg.key.encap && a.route.is_some()
+    });
+    (!repeated).then_some(route)
+}
+
+/// What was looked up for a hop: the outer addresses when it is the outer leg of a tunnel.
+fn lookup(leg: &Leg) -> Lookup {
+    let (src, dst) = match leg.encap {
+        Some(outer) => (outer.src, outer.dst),
+        None => (leg.key.tuple.src, leg.key.tuple.dst),
+    };
+    Lookup {
+        netns: leg.key.netns,
+        ipv6: dst.is_ipv6(),
+        src,
+        dst,
+        iif: leg.key.in_dev,
+        mark: leg.mark,
+    }
+}
+
+fn explained(
+    route: RouteDecision,
+    lookup: &Lookup,
+    changes: u32,
+    explain: &dyn Explain,
+) -> Decision {
+    let found = explain.explain(lookup, &route).unwrap_or_default();
+    Decision {
+        decision: RouteDecision {
+            table: route.table.or(found.table),
+            ..route
+        },
+        ipv6: lookup.ipv6,
+        rule: found.rule,
+        prefsrc: found.prefsrc,
+        matched: found.matched,
+        changes,
+    }
+}
+
+/// The decision that ended the packets on this node: none, blackhole, local delivery and so on.
+fn last_decision(draft: &Draft, topology: &Topology, explain: &dyn Explain) -> Option<Decision> {
+    let lookup = Lookup {
+        netns: draft.scope.netns,
+        ipv6: draft.tuple.is_ipv6(),
+        src: draft.tuple.src,
+        dst: draft.tuple.dst,
+        iif: draft.scope.dev,
+        mark: draft
+            .chain
+            .iter()
+            .flat_map(Chain::legs)
+            .map(|l| l.mark)
+            .last()
+            .unwrap_or(0),
+    };
+    let route = dropped_by(draft)
+        .or_else(|| {
+            draft
+                .failures
+                .iter()
+                .max_by_key(|f| (f.last, f.errno))
+                .map(failed)
+        })
+        .or_else(|| local_delivery(draft, topology))?;
+    Some(explained(route, &lookup, 0, explain))
+}
+
+/// From the drops: a decision that is an error, or one that no hop shows.
+fn dropped_by(draft: &Draft) -> Option<RouteDecision> {
+    let worst = |drops: &mut dyn Iterator<Item = &Drop>| {
+        drops
+            .max_by_key(|d| (d.count, d.last, d.place.clone()))
+            .and_then(|d| d.route)
+    };
+    let error = worst(
+        &mut draft
+            .drops
+            .iter()
+            .filter(|d| d.route.is_some_and(|r| ends(&r))),
+    );
+    let routed = || {
+        draft
+            .chain
+            .iter()
+            .flat_map(Chain::legs)
+            .any(|l| l.route.is_some())
+    };
+    error.map(named_by_errno).or_else(|| {
+        if routed() {
+            return None;
+        }
+        // An underlay decision says nothing about the packet inside.
+        worst(
+            &mut draft
+                .drops
+                .iter()
+                .filter(|d| d.route.is_some() && d.encap.is_none()),
+        )
+    })
+}
+
+fn ends(route: &RouteDecision) -> bool {
+    route.errno != 0
+        || matches!(
+            route.kind,
+            RouteKind::None | RouteKind::Blackhole | RouteKind::Unreachable | RouteKind::Prohibit
+        )
+}
+
+/// IPv6 answers a missing route with an entry of type unreachable; its errno tells it apart.
+fn named_by_errno(route: RouteDecision) -> RouteDecision {
+    let specific = matches!(
+        route.kind,
+        RouteKind::Blackhole | RouteKind::Unreachable | RouteKind::Prohibit
+    );
+    let kind = match route.errno {
+        ENETUNREACH => RouteKind::None,
+        _ if specific => route.kind,
+        errno => kind_of_errno(errno).unwrap_or(route.kind),
+    };
+    RouteDecision { kind, ..route }
+}
+
+fn kind_of_errno(errno: u32) -> Option<RouteKind> {
+    match errno {
+        ENETUNREACH => Some(RouteKind::None),
+        EINVAL => Some(RouteKind::Blackhole),
+        EHOSTUNREACH => Some(RouteKind::Unreachable),
+        EACCES => Some(RouteKind::Prohibit),
+        _ => None,
+    }
+}
+
+/// The name of an errno that a failed lookup gives its sender.
+pub(super) fn errno_name(errno: u32) -> String {
+    match errno {
+        ENETUNREACH => "ENETUNREACH".into(),
+        EINVAL => "EINVAL".into(),
+        EHOSTUNREACH => "EHOSTUNREACH".into(),
+        EACCES => "EACCES".into(),
+        n => format!("errno {n}"),
+    }
+}
+
+fn failed(failure: &RouteFailure) -> RouteDecision {
+    RouteDecision {
+        kind: kind_of_errno(failure.errno).unwrap_or(RouteKind::Unknown),
+        table: Some(failure.table),
+        errno: failure.errno,
+        ..blank(How::Lookup)
+    }
+}
+
+fn local_delivery(draft: &Draft, topology: &Topology) -> Option<RouteDecision> {
+    let dev = delivered_by(draft, topology)?;
+    Some(RouteDecision {
+        kind: RouteKind::Local,
+        dev: Some(dev),
+        ..blank(How::Inferred)
+    })
+}
+
+/// The device that has the destination address, when the packets came in and stayed.
+pub(super) fn delivered_by(draft: &Draft, topology: &Topology) -> Option<crate::event::Ifindex> {
+    let chain = draft.chain.as_ref()?;
+    if chain.exits().next().is_some() {
+        return None;
+    }
+    Some(owner(&draft.tuple, draft.scope.netns, topology)?.ifindex)
+}
+
+fn owner<'a>(
+    tuple: &Tuple,
+    netns: crate::event::NetnsId,
+    topology: &'a Topology,
+) -> Option<&'a crate::inventory::Link> {
+    topology.inventory.netns.get(&netns)?.owner(tuple.dst)
+}
+
+fn blank(how: How) -> RouteDecision {
+    RouteDecision {
+        kind: RouteKind::Unknown,
+        table: None,
+        gateway: None,
+        dev: None,
+        prefix_len: None,
+        metric: None,
+        pmtu: None,
+        errno: 0,
+        lwtunnel: None,
+        bridged: false,
+        how,
+    }
+}

@@ -1,0 +1,215 @@
+//! Everything that was reported of one tuple and its answer.
+
+use std::cell::RefCell;
+
+use super::{
+    Drop,
+    group::Built,
+    totals::{Lives, Moments},
+};
+use crate::event::{
+    Counters, DropSample, Encap, EncapKey, HopKey, HopSample, IcmpSample, KtimeNs, RouteDecision,
+    RouteFailure, TcpNotice, Tuple,
+};
+
+/// A flow at a device, all that is known.
+#[derive(Clone, Debug)]
+pub(super) struct HopTotals {
+    pub(super) key: HopKey,
+    pub(super) lives: Lives,
+    /// Which sample the fields below are from: the newest one.
+    version: (KtimeNs, u64, KtimeNs),
+    pub(super) route: Option<Box<RouteDecision>>,
+    pub(super) encap: Option<Box<Encap>>,
+    pub(super) mark: u32,
+    pub(super) vlan: u16,
+    pub(super) max_len: u32,
+    pub(super) tcp_flags: u8,
+    pub(super) route_changes: u32,
+    /// The kernel's entry was deleted.
+    pub(super) retired: bool,
+}
+
+impl HopTotals {
+    pub(super) fn new(sample: &HopSample, at: KtimeNs) -> Self {
+        Self {
+            key: sample.key,
+            lives: Lives::new(sample.counters),
+            version: (sample.counters.last, sample.counters.packets, at),
+            route: sample.route.map(Box::new),
+            encap: sample.encap.map(Box::new),
+            mark: sample.mark,
+            vlan: sample.vlan,
+            max_len: sample.max_len,
+            tcp_flags: sample.tcp_flags,
+            route_changes: sample.route_changes,
+            retired: false,
+        }
+    }
+
+    pub(super) fn apply(&mut self, sample: &HopSample, at: KtimeNs) -> bool {
+        let mut changed = self.lives.apply(&sample.counters);
+        let version = (sample.counters.last, sample.counters.packets, at);
+        if version > self.version {
+            self.version = version;
+            changed |= self.route.as_deref().copied() != sample.route
+                || self.encap.as_deref().copied() != sample.encap
+                || (self.mark, self.vlan) != (sample.mark, sample.vlan);
+            self.route = sample.route.map(Box::new).or(self.route.take());
+            self.encap = sample.encap.map(Box::new).or(self.encap.take());
+            self.mark = sample.mark;
+            self.vlan = sample.vlan;
+            self.retired = false;
+        } else {
+            changed |= (self.route.is_none() && sample.route.is_some())
+                || (self.encap.is_none() && sample.encap.is_some());
+            self.route = self.route.take().or(sample.route.map(Box::new));
+            self.encap = self.encap.take().or(sample.encap.map(Box::new));
+        }
+        let max_len = self.max_len.max(sample.max_len);
+        let flags = self.tcp_flags | sample.tcp_flags;
+        let changes = self.route_changes.max(sample.route_changes);
+        changed |= (max_len, flags, changes) != (self.max_len, self.tcp_flags, self.route_changes);
+        (self.max_len, self.tcp_flags, self.route_changes) = (max_len, flags, changes);
+        changed
+    }
+}
+
+/// Packets that ended at one place, all that is known.
+#[derive(Clone, Debug)]
+pub(super) struct DropTotals {
+    pub(super) lives: Lives,
+    /// The newest sample; its counts are those of one life.
+    pub(super) sample: DropSample,
+    at: KtimeNs,
+}
+
+impl DropTotals {
+    pub(super) fn new(sample: &DropSample, at: KtimeNs) -> Self {
+        Self {
+            lives: Lives::new(drop_counters(sample)),
+            sample: sample.clone(),
+            at,
+        }
+    }
+
+    pub(super) fn is(&self, other: &DropSample) -> bool {
+        self.sample.tuple == other.tuple
+            && self.sample.encap.map(|e| e.key) == other.encap.map(|e| e.key)
+            && self.sample.place == other.place
+    }
+
+    pub(super) fn apply(&mut self, sample: &DropSample, at: KtimeNs) -> bool {
+        let mut changed = self.lives.apply(&drop_counters(sample));
+        let max_len = self.sample.max_len.max(sample.max_len);
+        changed |= max_len != self.sample.max_len;
+        if (sample.last, sample.count, at) > (self.sample.last, self.sample.count, self.at) {
+            let (route, mtu) = (self.sample.route, self.sample.mtu);
+            self.sample = sample.clone();
+            self.sample.route = sample.route.or(route);
+            self.sample.mtu = sample.mtu.or(mtu);
+            self.at = at;
+            changed = true;
+        } else {
+            self.sample.route = self.sample.route.or(sample.route);
+            self.sample.mtu = self.sample.mtu.or(sample.mtu);
+        }
+        self.sample.max_len = max_len;
+        changed
+    }
+}
+
+fn drop_counters(s: &DropSample) -> Counters {
+    Counters {
+        packets: s.count,
+        bytes: s.bytes,
+        skbs: 0,
+        first: s.first,
+        last: s.last,
+    }
+}
+
+/// What most flows do not have.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Rare {
+    pub(super) drops: Vec<DropTotals>,
+    pub(super) icmp: Vec<IcmpSample>,
+    pub(super) tcp: Vec<(TcpNotice, Moments)>,
+    pub(super) failures: Vec<RouteFailure>,
+}
+
+/// All reports about a tuple and its answer, in all namespaces.
+#[derive(Debug, Default)]
+pub(super) struct Group {
+    pub(super) hops: Vec<HopTotals>,
+    pub(super) rare: Option<Box<Rare>>,
+    /// Time of the last packet or report.
+    pub(super) last: KtimeNs,
+    /// The flows made of it, until something changes. Behind a cell because they are made when
+    /// somebody looks.
+    pub(super) built: RefCell<Option<Built>>,
+}
+
+impl Group {
+    pub(super) fn rare(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
+    }
+
+    pub(super) fn in_trouble(&self) -> bool {
+        match &*self.built.borrow() {
+            Some(built) => built.in_trouble(),
+            None => self
+                .rare
+                .as_ref()
+                .is_some_and(|r| !r.failures.is_empty() || r.drops.iter().any(|d| d.sample.loss)),
+        }
+    }
+
+    /// Outer headers around its packets.
+    pub(super) fn outers(&self) -> impl Iterator<Item = &Encap> {
+        self.hops.iter().filter_map(|h| h.encap.as_deref())
+    }
+}
+
+/// The key of a [`Group`]: the same for a tuple and its answer.
+pub(super) fn group_key(tuple: &Tuple) -> Tuple {
+    match answer(tuple) {
+        Some(answer) => answer.min(*tuple),
+        None => *tuple,
+    }
+}
+
+/// The tuple of the answer; `None` for what has none (most ICMP messages).
+pub(super) fn answer(tuple: &Tuple) -> Option<Tuple> {
+    if tuple.later_fragment {
+        // No ports and no ICMP type to be exchanged.
+        return Some(Tuple {
+            src: tuple.dst,
+            dst: tuple.src,
+            ..*tuple
+        });
+    }
+    let reversed = tuple.reversed();
+    (reversed.reversed() == *tuple).then_some(reversed)
+}
+
+impl DropTotals {
+    /// As it is shown.
+    pub(super) fn shown(&self) -> Drop {
+        let total = self.lives.total();
+        Drop {
+            place: self.sample.place.clone(),
+            count: total.packets,
+            first: total.first,
+            last: total.last,
+            route: self.sample.route,
+            mtu: self.sample.mtu,
+            max_len: self.sample.max_len,
+            encap: self.sample.encap,
+        }
+    }
+
+    pub(super) fn encap_key(&self) -> Option<EncapKey> {
+        self.sample.encap.map(|e| e.key)
+    }
+}

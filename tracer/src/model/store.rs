@@ -1,0 +1,284 @@
+//! Everything that was reported, by flow tuple, bounded.
+
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::Arc,
+};
+
+use super::{
+    attach::may_be_outer,
+    record::{DropTotals, Group, HopTotals, group_key},
+    totals::Moments,
+};
+use crate::event::{
+    Body, DropSample, Event, HopKey, HopSample, IcmpSample, KtimeNs, NeighFailure, RouteFailure,
+    TcpNotice, Tuple,
+};
+
+/// Most drops without a flow that are told apart. They differ by place only, so that a real node
+/// has some tens.
+const MAX_STRAYS: usize = 4096;
+
+/// Part of the store that is evicted at once, so that eviction is not paid for by each new flow.
+const EVICT_PART: usize = 16;
+
+/// Reports by flow, with a limit.
+#[derive(Debug)]
+pub(super) struct Store {
+    max: usize,
+    pub(super) groups: HashMap<Tuple, Group>,
+    /// Drops without addresses, and of the link's housekeeping.
+    pub(super) strays: Vec<DropTotals>,
+    pub(super) no_loss: BTreeMap<(Arc<str>, Arc<str>), u64>,
+    pub(super) neighbours: Vec<(NeighFailure, Moments)>,
+    /// Tuples of later fragments that have a group.
+    pub(super) fragments: Vec<Tuple>,
+    /// Groups with ICMP errors about what may be outer headers of tunnels.
+    pub(super) outer_errors: Vec<Tuple>,
+    /// Tuples of such errors that came since the last snapshot.
+    pub(super) outer_changed: RefCell<HashSet<Tuple>>,
+    /// Flows and drops that found no room.
+    pub(super) evicted: u64,
+}
+
+impl Store {
+    pub(super) fn new(max: usize) -> Self {
+        Self {
+            max: max.max(1),
+            groups: HashMap::new(),
+            strays: Vec::new(),
+            no_loss: BTreeMap::new(),
+            neighbours: Vec::new(),
+            fragments: Vec::new(),
+            outer_errors: Vec::new(),
+            outer_changed: RefCell::default(),
+            evicted: 0,
+        }
+    }
+
+    pub(super) fn apply(&mut self, event: &Event) {
+        let at = event.at;
+        match &event.body {
+            Body::Hop(sample) => self.hop(sample, at),
+            Body::Drop(sample) => self.drop(sample, at),
+            Body::Icmp(sample) => self.icmp(sample),
+            Body::RouteFailure(failure) => self.failure(failure),
+            Body::Neigh(failure) => self.neighbour(failure, at),
+            Body::Tcp(notice) => self.tcp(notice, at),
+            Body::Packet(_) => {}
+        }
+    }
+
+    /// The kernel's entry of `key` was deleted: its total stays, and a flow of which all entries
+    /// are gone is evicted before others.
+    pub(super) fn retire(&mut self, key: &HopKey) {
+        if let Some(group) = self.groups.get_mut(&group_key(&key.tuple))
+            && let Some(hop) = group.hops.iter_mut().find(|h| h.key == *key)
+        {
+            hop.retired = true;
+        }
+    }
+
+    fn hop(&mut self, sample: &HopSample, at: KtimeNs) {
+        if sample.key.tuple.is_housekeeping() {
+            return;
+        }
+        let group = self.group(&sample.key.tuple, sample.counters.last);
+        let known = group.hops.iter_mut().find(|h| h.key == sample.key);
+        let changed = known.map(|hop| hop.apply(sample, at));
+        if changed.is_none() {
+            group.hops.push(HopTotals::new(sample, at));
+        }
+        if changed != Some(false) {
+            *group.built.get_mut() = None;
+        }
+    }
+
+    fn drop(&mut self, sample: &DropSample, at: KtimeNs) {
+        let flow = sample.tuple.filter(|t| !t.is_housekeeping());
+        let (drops, built) = match flow {
+            Some(tuple) => {
+                let group = self.group(&tuple, sample.last);
+                let Group { rare, built, .. } = group;
+                (&mut rare.get_or_insert_default().drops, Some(built))
+            }
+            None => (&mut self.strays, None),
+        };
+        let full = flow.is_none() && drops.len() >= MAX_STRAYS;
+        let slot = drops.iter_mut().find(|d| d.is(sample));
+        let before = slot.as_ref().map_or(0, |d| d.lives.total().packets);
+        let (changed, after) = match slot {
+            Some(drop) => (drop.apply(sample, at), drop.lives.total().packets),
+            None if full => {
+                self.evicted += 1;
+                return;
+            }
+            None => {
+                drops.push(DropTotals::new(sample, at));
+                (true, sample.count)
+            }
+        };
+        if let Some(built) = built
+            && changed
+            && sample.loss
+        {
+            *built.get_mut() = None;
+        }
+        if !sample.loss || sample.tuple.is_some_and(|t| t.is_housekeeping()) {
+            let key = (sample.place.reason.clone(), sample.place.symbol.clone());
+            *self.no_loss.entry(key).or_default() += after.saturating_sub(before);
+        }
+    }
+
+    fn icmp(&mut self, sample: &IcmpSample) {
+        if sample.about.is_housekeeping() {
+            return;
+        }
+        let group = self.group(&sample.about, sample.last);
+        let known = group.rare().icmp.iter_mut().find(|k| same_icmp(k, sample));
+        match known {
+            Some(known) => {
+                known.count = known.count.max(sample.count);
+                known.first = known.first.min(sample.first);
+                if (sample.last, sample.mtu) > (known.last, known.mtu) {
+                    known.mtu = sample.mtu.or(known.mtu);
+                }
+                known.last = known.last.max(sample.last);
+            }
+            None => group.rare().icmp.push(*sample),
+        }
+        *group.built.get_mut() = None;
+        if may_be_outer(&sample.about) {
+            let key = group_key(&sample.about);
+            if !self.outer_errors.contains(&key) {
+                self.outer_errors.push(key);
+            }
+            self.outer_changed.get_mut().insert(sample.about);
+        }
+    }
+
+    fn failure(&mut self, failure: &RouteFailure) {
+        let group = self.group(&failure.tuple, failure.last);
+        let known = group.rare().failures.iter_mut().find(|k| {
+            (k.tuple, k.netns, k.table, k.errno, k.pid)
+                == (
+                    failure.tuple,
+                    failure.netns,
+                    failure.table,
+                    failure.errno,
+                    failure.pid,
+                )
+        });
+        match known {
+            Some(known) => {
+                known.count = known.count.max(failure.count);
+                known.first = known.first.min(failure.first);
+                known.last = known.last.max(failure.last);
+            }
+            None => group.rare().failures.push(failure.clone()),
+        }
+        *group.built.get_mut() = None;
+    }
+
+    fn tcp(&mut self, notice: &TcpNotice, at: KtimeNs) {
+        let group = self.group(&notice.tuple, at);
+        let tcp = &mut group.rare().tcp;
+        let at_known = tcp
+            .iter_mut()
+            .find(|(k, _)| k == notice)
+            .map(|(_, m)| m.add(at));
+        if at_known.is_none() {
+            tcp.push((*notice, Moments::new(at)));
+        }
+        if at_known != Some(false) {
+            *group.built.get_mut() = None;
+        }
+    }
+
+    fn neighbour(&mut self, failure: &NeighFailure, at: KtimeNs) {
+        let same = |k: &NeighFailure| {
+            (k.address, k.netns, k.dev) == (failure.address, failure.netns, failure.dev)
+        };
+        if let Some((known, moments)) = self.neighbours.iter_mut().find(|(k, _)| same(k)) {
+            if at >= moments.last() {
+                known.queued = failure.queued;
+            }
+            moments.add(at);
+        } else if self.neighbours.len() < MAX_STRAYS {
+            self.neighbours.push((*failure, Moments::new(at)));
+        } else {
+            self.evicted += 1;
+        }
+    }
+
+    /// The group of `tuple`, made when it is new.
+    fn group(&mut self, tuple: &Tuple, at: KtimeNs) -> &mut Group {
+        let key = group_key(tuple);
+        if !self.groups.contains_key(&key) {
+            if self.groups.len() >= self.max {
+                self.evict();
+            }
+            if key.later_fragment {
+                self.fragments.push(key);
+            }
+        }
+        let group = self.groups.entry(key).or_default();
+        group.last = group.last.max(at);
+        group
+    }
+
+    /// Makes room: flows in trouble go last, those that the kernel has forgotten go first, and
+    /// of equals the one that was idle longest.
+    fn evict(&mut self) {
+        let mut order: Vec<_> = self
+            .groups
+            .iter()
+            .map(|(key, g)| {
+                (
+                    g.in_trouble(),
+                    g.hops.iter().any(|h| !h.retired),
+                    g.last,
+                    *key,
+                )
+            })
+            .collect();
+        let count = (self.max / EVICT_PART).max(1).min(order.len());
+        order.select_nth_unstable(count - 1);
+        for (.., key) in &order[..count] {
+            self.groups.remove(key);
+        }
+        self.fragments.retain(|t| self.groups.contains_key(t));
+        self.outer_errors.retain(|t| self.groups.contains_key(t));
+        self.evicted += count as u64;
+    }
+
+    /// All flows have to be made again: what they were made with has changed.
+    pub(super) fn forget_built(&mut self) {
+        for group in self.groups.values_mut() {
+            *group.built.get_mut() = None;
+        }
+    }
+}
+
+fn same_icmp(a: &IcmpSample, b: &IcmpSample) -> bool {
+    (
+        a.about,
+        a.from,
+        a.netns,
+        a.dev,
+        a.dir,
+        a.icmp_type,
+        a.code,
+        a.local,
+    ) == (
+        b.about,
+        b.from,
+        b.netns,
+        b.dev,
+        b.dir,
+        b.icmp_type,
+        b.code,
+        b.local,
+    )
+}

@@ -1,0 +1,23 @@
+//! What a session looks at.
+
+use std::{path::PathBuf, time::Duration};
+
+use crate::filter::Filter;
+
+/// What a session looks at, and for how long.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SessionConfig {
+    /// Devices of the home namespace, by name; empty for all but `lo`.
+    pub devices: Vec<String>,
+    /// Namespaces beside the home one, as they were given: `NAME`, `PID`, `INODE`, `self`, `all`;
+    /// empty for the pods behind the node.
+    pub netns: Vec<String>,
+    /// Which packets; what of it the kernel can test is tested there.
+    pub filter: Filter,
+    /// Send an event for each packet.
+    pub each_packet: bool,
+    /// Stop after this time; `None` for a signal.
+    pub duration: Option<Duration>,
+    /// Type information instead of `/sys/kernel/btf/vmlinux`.
+    pub btf: Option<PathBuf>,
+}

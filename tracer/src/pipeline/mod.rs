@@ -1,0 +1,64 @@
+//! Source → decode → model → diagnose → views.
+
+mod config;
+
+use std::{ops::ControlFlow, sync::Arc};
+
+pub use config::SessionConfig;
+
+use crate::{
+    diagnose::Finding,
+    event::{Event, KtimeNs},
+    inventory::Inventory,
+    model::Snapshot,
+    view::Limit,
+};
+
+/// What a running session tells.
+#[derive(Clone, Copy, Debug)]
+pub enum PipelineEvent<'a> {
+    /// Everything is attached and drained; comes first, once.
+    Ready(&'a Ready),
+    /// A record of the kernel side, in its order.
+    Event(&'a Event),
+    /// A picture of everything, several times a second, with what is wrong.
+    Snapshot(&'a Arc<Snapshot>, &'a [Finding]),
+    /// The node's configuration changed.
+    Inventory(&'a Arc<Inventory>),
+}
+
+/// What is known once everything is attached.
+#[derive(Clone, Debug)]
+pub struct Ready {
+    /// The node's configuration.
+    pub inventory: Arc<Inventory>,
+    /// Nanoseconds since 1970 at `CLOCK_MONOTONIC` 0.
+    pub wall_offset_ns: u64,
+    /// When it started.
+    pub started: KtimeNs,
+    /// What this kernel does not let us see.
+    pub limits: Vec<Limit>,
+    /// Devices that are traced.
+    pub devices: usize,
+}
+
+/// The last picture, after everything was drained.
+#[derive(Clone, Debug)]
+pub struct SessionEnd {
+    /// What was known when it started.
+    pub ready: Ready,
+    /// The node's configuration at the end.
+    pub inventory: Arc<Inventory>,
+    /// Flows, drops, loss.
+    pub snapshot: Arc<Snapshot>,
+    /// What is wrong.
+    pub findings: Vec<Finding>,
+}
+
+/// Traces until the duration is over, a signal comes, or `on_event` breaks off.
+pub fn run(
+    _config: &SessionConfig,
+    _on_event: &mut dyn FnMut(PipelineEvent<'_>) -> ControlFlow<()>,
+) -> anyhow::Result<SessionEnd> {
+    anyhow::bail!("this build has no probe linked in yet")
+}

@@ -1,0 +1,165 @@
+//! Attaching to tracepoints and devices, and nothing left behind.
+
+use std::collections::BTreeMap;
+
+use aya::{
+    Btf,
+    programs::{
+        BtfTracePoint, LinkOrder, ProgramError, SchedClassifier, TcAttachType,
+        tc::{NlOptions, SchedClassifierLinkId, TcAttachOptions, qdisc_add_clsact},
+    },
+};
+
+use super::{Probe, ProbeError, program_error};
+use crate::event::Ifindex;
+
+/// Program and tracepoint, and whether tracing makes sense without it.
+const TRACEPOINTS: [(&str, &str, bool); 8] = [
+    ("tracer_receive", "netif_receive_skb", true),
+    ("tracer_kfree_skb", "kfree_skb", true),
+    ("tracer_fib4", "fib_table_lookup", false),
+    ("tracer_fib6", "fib6_table_lookup", false),
+    ("tracer_neigh", "neigh_timer_handler", false),
+    ("tracer_retransmit", "tcp_retransmit_skb", false),
+    ("tracer_send_reset", "tcp_send_reset", false),
+    ("tracer_receive_reset", "tcp_receive_reset", false),
+];
+const EGRESS: &str = "tracer_egress";
+/// Lowest number that tc allows: first in the chain of a clsact device.
+const CLSACT_PRIORITY: u16 = 1;
+
+/// How the devices are attached, and to which.
+#[derive(Default)]
+pub struct Attachment {
+    devices: BTreeMap<Ifindex, SchedClassifierLinkId>,
+    /// Once tcx was refused, clsact is used for all.
+    clsact: bool,
+    loaded: bool,
+}
+
+impl Probe {
+    /// Loads and attaches the tracepoint programs. Returns a note for each optional one that this
+    /// kernel does not have.
+    pub fn attach_tracepoints(&mut self, btf: &Btf) -> Result<Vec<String>, ProbeError> {
+        let mut notes = Vec::new();
+        for (name, tracepoint, needed) in TRACEPOINTS {
+            match self.attach_tracepoint(btf, name, tracepoint) {
+                Err(e) if needed => return Err(e),
+                Err(e) => notes.push(format!("not traced: {e}")),
+                Ok(()) => {}
+            }
+        }
+        Ok(notes)
+    }
+
+    fn attach_tracepoint(
+        &mut self,
+        btf: &Btf,
+        name: &'static str,
+        tracepoint: &str,
+    ) -> Result<(), ProbeError> {
+        let program: &mut BtfTracePoint = self
+            .ebpf
+            .program_mut(name)
+            .and_then(|p| p.try_into().ok())
+            .ok_or(ProbeError::Missing(name))?;
+        program
+            .load(tracepoint, btf)
+            .map_err(|e| ProbeError::Load { program: name, reason: program_error(&e) })?;
+        program.attach().map_err(|e| ProbeError::Attach {
+            program: name,
+            target: format!("tracepoint {tracepoint}"),
+            reason: program_error(&e),
+        })?;
+        Ok(())
+    }
+
+    /// Attaches to the egress of a device of the home namespace, first in its chain. A device that
+    /// is gone meanwhile is no error: it answers `Ok(false)`.
+    pub fn attach_device(&mut self, ifindex: Ifindex, name: &str) -> Result<bool, ProbeError> {
+        if self.attachment.devices.contains_key(&ifindex) {
+            return Ok(true);
+        }
+        let attachment = &mut self.attachment;
+        let program: &mut SchedClassifier = self
+            .ebpf
+            .program_mut(EGRESS)
+            .and_then(|p| p.try_into().ok())
+            .ok_or(ProbeError::Missing(EGRESS))?;
+        if !attachment.loaded {
+            program
+                .load()
+                .map_err(|e| ProbeError::Load { program: EGRESS, reason: program_error(&e) })?;
+            attachment.loaded = true;
+        }
+        let mut result = Err(None);
+        if !attachment.clsact {
+            let options = TcAttachOptions::TcxOrder(LinkOrder::first());
+            result = program
+                .attach_with_options(name, TcAttachType::Egress, options)
+                .map_err(Some);
+            // before 6.6 the kernel does not know the attach type
+            attachment.clsact = matches!(&result, Err(Some(e)) if errno(e) == Some(libc::EINVAL));
+        }
+        if attachment.clsact {
+            result = clsact(program, name).map_err(Some);
+        }
+        match result {
+            Ok(link) => {
+                attachment.devices.insert(ifindex, link);
+                Ok(true)
+            }
+            Err(e) if e.as_ref().and_then(errno).is_some_and(is_gone) => Ok(false),
+            Err(e) => Err(ProbeError::Attach {
+                program: EGRESS,
+                target: format!("device {name}"),
+                reason: e.as_ref().map_or_else(String::new, program_error),
+            }),
+        }
+    }
+
+    /// Forgets a device that is gone; the kernel detached it.
+    pub fn forget_device(&mut self, ifindex: Ifindex) {
+        let Some(link) = self.attachment.devices.remove(&ifindex) else { return };
+        let program: Option<&mut SchedClassifier> =
+            self.ebpf.program_mut(EGRESS).and_then(|p| p.try_into().ok());
+        if let Some(program) = program {
+            // with the device went the attachment: detaching may fail and nothing is left
+            let _detached = program.detach(link);
+        }
+    }
+
+    /// Devices that are attached.
+    pub fn attached(&self) -> impl Iterator<Item = Ifindex> {
+        self.attachment.devices.keys().copied()
+    }
+
+    /// True when the devices are attached by clsact filters, because the kernel has no tcx.
+    pub fn uses_clsact(&self) -> bool {
+        self.attachment.clsact
+    }
+}
+
+fn clsact(program: &mut SchedClassifier, name: &str) -> Result<SchedClassifierLinkId, ProgramError> {
+    // exists already, ours or somebody's: both are fine. A real failure shows when attaching.
+    let _added = qdisc_add_clsact(name);
+    let options = NlOptions { priority: CLSACT_PRIORITY, ..NlOptions::default() };
+    program.attach_with_options(name, TcAttachType::Egress, TcAttachOptions::Netlink(options))
+}
+
+/// The device vanished between the list and the call.
+fn is_gone(errno: i32) -> bool {
+    matches!(errno, libc::ENODEV | libc::ENXIO | libc::ENOENT)
+}
+
+/// The errno at the bottom of an error chain.
+fn errno(e: &ProgramError) -> Option<i32> {
+    let mut source: Option<&(dyn std::error::Error + 'static)> = Some(e);
+    while let Some(e) = source {
+        if let Some(io) = e.downcast_ref::<std::io::Error>() {
+            return io.raw_os_error();
+        }
+        source = e.source();
+    }
+    None
+}

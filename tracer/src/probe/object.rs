@@ -1,0 +1,183 @@
+//! The loaded object: its globals, programs and maps.
+
+use aya::{
+    Btf, Ebpf, EbpfLoader, VerifierLogLevel,
+    maps::{Map, MapData, PerCpuArray, RingBuf},
+};
+use tracer_abi::{
+    NETNS_EDGE, NETNS_FULL,
+    drop::{DropKey, DropValue, IcmpKey, IcmpValue},
+    filter::FilterProg,
+    flow::FlowValue,
+    global,
+    key::FlowKey,
+    map,
+    offset::{OFF_COUNT, Off, PATHS},
+    route::{FailKey, FailValue},
+};
+
+use super::{Attachment, Batch, KernelCounters, ProbeError, Ring, Table};
+use crate::event::{Ifindex, NetnsId};
+
+/// Bytes behind `_skb_refdst` that the tc program reads in one go (`SKB_TAIL` of the kernel side).
+const SKB_TAIL: usize = 136;
+
+/// What to trace.
+pub struct ProbeConfig<'a> {
+    /// Offsets for this kernel, in the order of [`Off`].
+    pub offsets: [u32; OFF_COUNT],
+    /// This kernel's BTF, for the tracepoints.
+    pub btf: &'a Btf,
+    /// The namespace that is traced in full.
+    pub home: NetnsId,
+    /// Further namespaces that are traced in full (`--netns`).
+    pub full: Vec<NetnsId>,
+    /// Namespaces of pods: drops, route failures and retransmissions only.
+    pub edge: Vec<NetnsId>,
+    /// Devices (`-i`); `None` for all.
+    pub devices: Option<Vec<Ifindex>>,
+    /// Send each packet (`--packets`).
+    pub each_packet: bool,
+    /// The kernel's part of the filter.
+    pub filter: FilterProg,
+}
+
+/// The kernel side, loaded. Everything is detached when it is dropped, or when the process ends.
+pub struct Probe {
+    pub(super) ebpf: Ebpf,
+    pub(super) attachment: Attachment,
+    /// Flows at devices.
+    pub flows: Table<FlowKey, FlowValue>,
+    /// Drops.
+    pub drops: Table<DropKey, DropValue>,
+    /// ICMP errors.
+    pub icmp: Table<IcmpKey, IcmpValue>,
+    /// Failed lookups of local senders.
+    pub route_fails: Table<FailKey, FailValue>,
+    netns: Table<u32, u32>,
+    no_loss: Table<u64, u32>,
+    filter: Table<u32, FilterProg>,
+    counters: PerCpuArray<MapData, u64>,
+    ring: Option<RingBuf<MapData>>,
+}
+
+impl Probe {
+    /// Loads maps and programs; nothing is attached yet.
+    pub fn load(config: &ProbeConfig<'_>) -> Result<Self, ProbeError> {
+        check_layout(&config.offsets)?;
+        let multi = u32::from(!config.full.is_empty());
+        let only = u32::from(config.devices.is_some());
+        let each = u32::from(config.each_packet);
+        let mut ebpf = EbpfLoader::new()
+            .btf(Some(config.btf))
+            .verifier_log_level(VerifierLogLevel::VERBOSE)
+            .override_global(global::OFF, &config.offsets[..], true)
+            .override_global(global::HOME_NETNS, &config.home.0, true)
+            .override_global(global::MULTI_NETNS, &multi, true)
+            .override_global(global::ONLY_DEVICES, &only, true)
+            .override_global(global::EACH_PACKET, &each, true)
+            .load(aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tracer-bpf")))
+            .map_err(Box::new)?;
+        #[cfg(feature = "bpf-log")]
+        if let Err(e) = aya_log::EbpfLogger::init(&mut ebpf) {
+            tracing::warn!("kernel-side log lines are not shown: {e}");
+        }
+        let devices: Table<u32, u32> = table(&mut ebpf, map::DEVICES)?;
+        for dev in config.devices.iter().flatten() {
+            devices.insert(&dev.0, &1)?;
+        }
+        let probe = Self {
+            flows: table(&mut ebpf, map::FLOWS)?,
+            drops: table(&mut ebpf, map::DROPS)?,
+            icmp: table(&mut ebpf, map::ICMP_ERRORS)?,
+            route_fails: table(&mut ebpf, map::ROUTE_FAILS)?,
+            netns: table(&mut ebpf, map::NETNS)?,
+            no_loss: table(&mut ebpf, map::NO_LOSS)?,
+            filter: table(&mut ebpf, map::FILTER)?,
+            counters: PerCpuArray::try_from(take(&mut ebpf, map::COUNTERS)?)
+                .map_err(|e| ProbeError::Map { name: map::COUNTERS, source: Box::new(e) })?,
+            ring: Some(
+                RingBuf::try_from(take(&mut ebpf, map::EVENTS)?)
+                    .map_err(|e| ProbeError::Map { name: map::EVENTS, source: Box::new(e) })?,
+            ),
+            attachment: Attachment::default(),
+            ebpf,
+        };
+        for id in &config.full {
+            probe.netns.insert(&id.0, &NETNS_FULL)?;
+        }
+        for id in &config.edge {
+            probe.add_edge(*id)?;
+        }
+        probe.set_filter(&config.filter)?;
+        Ok(probe)
+    }
+
+    /// Takes a pod's namespace in.
+    pub fn add_edge(&self, id: NetnsId) -> Result<(), ProbeError> {
+        self.netns.insert(&id.0, &NETNS_EDGE)
+    }
+
+    /// Leaves a pod's namespace out: it is gone.
+    pub fn remove_edge(&self, id: NetnsId) -> Result<(), ProbeError> {
+        self.netns.remove(&id.0)
+    }
+
+    /// Replaces the kernel's part of the filter; it applies from the next packet on.
+    pub fn set_filter(&self, filter: &FilterProg) -> Result<(), ProbeError> {
+        self.filter.insert(&0, filter)
+    }
+
+    /// Frees at this return address are no loss: from now on they are only counted.
+    pub fn mark_no_loss(&self, location: u64) -> Result<(), ProbeError> {
+        self.no_loss.insert(&location, &1)
+    }
+
+    /// The kernel side's counters.
+    pub fn counters(&self) -> Result<KernelCounters, ProbeError> {
+        KernelCounters::read(&self.counters)
+    }
+
+    /// Starts reading the ring buffer; only once.
+    pub fn read_ring(
+        &mut self,
+        each: impl FnMut(Batch) -> bool + Send + 'static,
+    ) -> Result<Ring, ProbeError> {
+        let ring = self.ring.take().ok_or(ProbeError::Missing(map::EVENTS))?;
+        Ring::start(ring, each).map_err(|source| ProbeError::Table {
+            operation: "read",
+            name: map::EVENTS,
+            source,
+        })
+    }
+}
+
+fn take(ebpf: &mut Ebpf, name: &'static str) -> Result<Map, ProbeError> {
+    ebpf.take_map(name).ok_or(ProbeError::Missing(name))
+}
+
+fn table<K, V>(ebpf: &mut Ebpf, name: &'static str) -> Result<Table<K, V>, ProbeError>
+where
+    K: zerocopy::FromBytes + zerocopy::IntoBytes + zerocopy::Immutable + zerocopy::KnownLayout + Copy,
+    V: zerocopy::FromBytes + zerocopy::IntoBytes + zerocopy::Immutable + zerocopy::KnownLayout + Copy,
+{
+    Table::new(name, take(ebpf, name)?)
+}
+
+/// The tc program reads these members in one go; they must lie within it.
+fn check_layout(offsets: &[u32; OFF_COUNT]) -> Result<(), ProbeError> {
+    let base = offsets[Off::SkbRefdst as usize] as usize;
+    for (member, size) in [
+        (Off::SkbNetworkHeader, 2),
+        (Off::SkbMacHeader, 2),
+        (Off::SkbTail, 4),
+        (Off::SkbHead, 8),
+        (Off::SkbData, 8),
+    ] {
+        let at = offsets[member as usize] as usize;
+        if at < base || at + size > base + SKB_TAIL {
+            return Err(ProbeError::Layout(PATHS[member as usize], SKB_TAIL));
+        }
+    }
+    Ok(())
+}

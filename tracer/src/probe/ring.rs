@@ -1,0 +1,89 @@
+//! The ring buffer: a thread reads it, decodes and hands batches on.
+
+use std::{
+    os::fd::{AsFd as _, OwnedFd},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, JoinHandle},
+};
+
+use aya::maps::{MapData, RingBuf};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+/// The reader looks by itself this often; drops and other rare records wake it at once.
+const INTERVAL_MS: u16 = 50;
+/// Records in one batch at most, so that a flood does not grow a batch without end.
+const BATCH: usize = 4_096;
+
+/// Raw records, each a [`tracer_abi::record::RecordHeader`] with its payload.
+pub type Batch = Vec<bytes::Bytes>;
+
+/// The reading thread. Ends when dropped.
+pub struct Ring {
+    stop: Arc<AtomicBool>,
+    wake: OwnedFd,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Ring {
+    /// Starts reading; `each` gets every batch and returns false to end. While `each` blocks, the
+    /// ring buffer fills, and what then does not fit is counted by the kernel side.
+    pub(super) fn start(
+        mut ring: RingBuf<MapData>,
+        mut each: impl FnMut(Batch) -> bool + Send + 'static,
+    ) -> std::io::Result<Self> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let (reader, wake) = nix::unistd::pipe().map_err(std::io::Error::from)?;
+        let stopped = stop.clone();
+        let thread = thread::Builder::new().name("ring".into()).spawn(move || {
+            loop {
+                let last = stopped.load(Ordering::Acquire);
+                loop {
+                    let mut batch = Batch::new();
+                    while batch.len() < BATCH {
+                        let Some(item) = ring.next() else { break };
+                        batch.push(bytes::Bytes::copy_from_slice(&item));
+                    }
+                    if batch.is_empty() {
+                        break;
+                    }
+                    if !each(batch) {
+                        return;
+                    }
+                }
+                if last {
+                    return;
+                }
+                let mut fds = [
+                    PollFd::new(ring.as_fd(), PollFlags::POLLIN),
+                    PollFd::new(reader.as_fd(), PollFlags::POLLIN),
+                ];
+                // an interrupted poll is the same as a timeout here
+                let _woken = poll(&mut fds, PollTimeout::from(INTERVAL_MS));
+            }
+        })?;
+        Ok(Self { stop, wake, thread: Some(thread) })
+    }
+
+    /// Reads what is left and ends the thread.
+    pub fn stop(mut self) {
+        self.end();
+    }
+
+    fn end(&mut self) {
+        self.stop.store(true, Ordering::Release);
+        let _written = nix::unistd::write(&self.wake, &[1]);
+        if let Some(thread) = self.thread.take() {
+            // a panic in the thread was already reported by the panic hook
+            let _joined = thread.join();
+        }
+    }
+}
+
+impl Drop for Ring {
+    fn drop(&mut self) {
+        self.end();
+    }
+}

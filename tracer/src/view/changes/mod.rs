@@ -1,0 +1,305 @@
+//! What changed from one snapshot to the next: the lines of `watch`, before they are text or JSON.
+//!
+//! State is one entry per flow of the last snapshot, so the model's bound on flows bounds it.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    net::IpAddr,
+    sync::Arc,
+};
+
+use crate::{
+    diagnose::{Finding, Subject},
+    event::{DropPlace, IcmpSample, Ifindex, KtimeNs, NeighFailure, NetnsId, RouteFailure},
+    model::{Direction, Drop, Flow, FlowId, Loss, Outcome, Snapshot, Step},
+};
+
+/// Lines of one kind about one thing are at least this far apart.
+const QUIET_NS: u64 = 1_000_000_000;
+/// A connection that was closed is over after this silence.
+const CLOSED_NS: u64 = 2_000_000_000;
+/// Any flow is over after this silence.
+const IDLE_NS: u64 = 60_000_000_000;
+const TCP_FIN: u8 = 1;
+const TCP_RST: u8 = 4;
+
+/// Something that a reader of `watch` wants to know.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Change {
+    /// A flow appeared.
+    New(Arc<Flow>),
+    /// Its path or a decision on it changed.
+    Route(Arc<Flow>),
+    /// The first packet of it was dropped.
+    Dropping(Arc<Flow>),
+    /// It left, and nothing came back.
+    Unanswered(Arc<Flow>),
+    /// It is over.
+    End(Arc<Flow>),
+    /// Packets were dropped: the flow if there is one, the place, how many since the last line.
+    Drop(Option<Arc<Flow>>, Drop, u64),
+    /// ICMP errors about a flow.
+    Icmp(Arc<Flow>, IcmpSample, u64),
+    /// A local sender found no route.
+    RouteFailure(Arc<Flow>, RouteFailure, u64),
+    /// A next hop does not answer.
+    Neigh(NeighFailure, u64),
+    /// A finding appeared.
+    Finding(Finding),
+    /// The loss counters grew.
+    Loss(Loss),
+}
+
+/// A count that was told, and when.
+#[derive(Clone, Copy, Debug, Default)]
+struct Told {
+    count: u64,
+    at: Option<KtimeNs>,
+}
+
+impl Told {
+    /// How much to tell now, `None` for nothing (yet).
+    fn news(&mut self, count: u64, now: KtimeNs, last: bool) -> Option<u64> {
+        let quiet = self.at.is_some_and(|at| now.since(at) < QUIET_NS);
+        // a smaller count: the entry was forgotten and began anew
+        let new = if count < self.count {
+            count
+        } else {
+            count - self.count
+        };
+        if new == 0 || (quiet && !last) {
+            return None;
+        }
+        *self = Self {
+            count,
+            at: Some(now),
+        };
+        Some(new)
+    }
+}
+
+#[derive(Debug)]
+struct Known {
+    flow: Arc<Flow>,
+    /// `New` was told.
+    told: bool,
+    shape: u64,
+    route: Told,
+    unanswered: bool,
+    ended: bool,
+    drops: BTreeMap<DropPlace, Told>,
+    icmp: HashMap<(IpAddr, u8, u8, u32), Told>,
+    failures: Told,
+}
+
+/// Compares snapshots.
+#[derive(Debug, Default)]
+pub struct Changes {
+    known: HashMap<FlowId, Known>,
+    strays: BTreeMap<DropPlace, Told>,
+    neigh: HashMap<(IpAddr, u32, u32), Told>,
+    findings: HashSet<Identity>,
+    loss: Loss,
+}
+
+impl Changes {
+    /// What is new in `snapshot`. `last` tells everything that was held back: flows that have not
+    /// settled, counts within their quiet second.
+    pub fn update(&mut self, snapshot: &Snapshot, findings: &[Finding], last: bool) -> Vec<Change> {
+        let mut out = Vec::new();
+        let mut before = std::mem::take(&mut self.known);
+        self.known.reserve(snapshot.flows.len());
+        for flow in &snapshot.flows {
+            if flow.id.tuple.is_housekeeping() {
+                continue;
+            }
+            let known = before.remove(&flow.id);
+            let known = update_flow(known, flow, snapshot.at, last, &mut out);
+            self.known.insert(flow.id, known);
+        }
+        // the model forgot them
+        out.extend(
+            before
+                .into_values()
+                .filter(|k| k.told && !k.ended)
+                .map(|k| Change::End(k.flow)),
+        );
+        self.rest(snapshot, findings, last, &mut out);
+        out
+    }
+
+    fn rest(&mut self, s: &Snapshot, findings: &[Finding], last: bool, out: &mut Vec<Change>) {
+        self.strays
+            .retain(|place, _| s.stray_drops.iter().any(|d| d.place == *place));
+        for d in &s.stray_drops {
+            let told = self.strays.entry(d.place.clone()).or_default();
+            if let Some(n) = told.news(d.count, s.at, last) {
+                out.push(Change::Drop(None, d.clone(), n));
+            }
+        }
+        for (n, count) in &s.neigh_failures {
+            let told = self
+                .neigh
+                .entry((n.address, n.netns.0, n.dev.0))
+                .or_default();
+            if let Some(new) = told.news(*count, s.at, last) {
+                out.push(Change::Neigh(*n, new));
+            }
+        }
+        let now = findings.iter().map(identity).collect();
+        for f in findings {
+            if !self.findings.contains(&identity(f)) {
+                out.push(Change::Finding(f.clone()));
+            }
+        }
+        // one that goes and comes back is told again
+        self.findings = now;
+        if s.loss != self.loss {
+            self.loss = s.loss;
+            out.push(Change::Loss(s.loss));
+        }
+    }
+}
+
+type Identity = (
+    &'static str,
+    Option<(NetnsId, Ifindex)>,
+    Option<IpAddr>,
+    Option<FlowId>,
+);
+
+/// The same finding in the next snapshot, though its numbers have grown.
+fn identity(f: &Finding) -> Identity {
+    let Subject {
+        flows,
+        dev,
+        address,
+    } = &f.subject;
+    // about a device or address: the flows come and go
+    let flow = if dev.is_some() || address.is_some() {
+        None
+    } else {
+        flows.iter().min().copied()
+    };
+    (f.id, *dev, *address, flow)
+}
+
+fn update_flow(
+    known: Option<Known>,
+    flow: &Arc<Flow>,
+    now: KtimeNs,
+    last: bool,
+    out: &mut Vec<Change>,
+) -> Known {
+    let shape = shape(flow);
+    let first_sight = known.is_none();
+    let mut k = known.unwrap_or_else(|| Known {
+        flow: flow.clone(),
+        told: false,
+        shape,
+        route: Told::default(),
+        unanswered: false,
+        ended: false,
+        drops: BTreeMap::new(),
+        icmp: HashMap::new(),
+        failures: Told::default(),
+    });
+    let moved = k.shape != shape;
+    let active = activity(&k.flow) != activity(flow);
+    k.flow = flow.clone();
+    if k.ended && active {
+        k.ended = false;
+        k.told = false;
+    }
+    if !k.told {
+        // a path is complete when a second look shows the same
+        k.shape = shape;
+        k.told = last || (!first_sight && !moved);
+        if k.told {
+            out.push(Change::New(flow.clone()));
+        }
+    } else if moved && k.route.news(k.route.count + 1, now, last).is_some() {
+        k.shape = shape;
+        out.push(Change::Route(flow.clone()));
+    }
+    if k.told {
+        troubles(&mut k, flow, now, last, out);
+        end(&mut k, flow, now, out);
+    }
+    k
+}
+
+fn troubles(k: &mut Known, flow: &Arc<Flow>, now: KtimeNs, last: bool, out: &mut Vec<Change>) {
+    for d in flow.forward.drops.iter().chain(&flow.reply.drops) {
+        let first = k.drops.is_empty();
+        let told = k.drops.entry(d.place.clone()).or_default();
+        if let Some(n) = told.news(d.count, now, last) {
+            if first {
+                out.push(Change::Dropping(flow.clone()));
+            }
+            out.push(Change::Drop(Some(flow.clone()), d.clone(), n));
+        }
+    }
+    for s in flow.forward.icmp.iter().chain(&flow.reply.icmp) {
+        let told = k
+            .icmp
+            .entry((s.from, s.icmp_type, s.code, s.dev.0))
+            .or_default();
+        if let Some(n) = told.news(s.count, now, last) {
+            out.push(Change::Icmp(flow.clone(), *s, n));
+        }
+    }
+    if let Some(r) = flow.route_failures.last() {
+        let count = flow.route_failures.iter().map(|r| r.count).sum();
+        if let Some(n) = k.failures.news(count, now, last) {
+            out.push(Change::RouteFailure(flow.clone(), r.clone(), n));
+        }
+    }
+    let unanswered = matches!(flow.forward.outcome, Some(Outcome::Unanswered(_)));
+    if unanswered && !k.unanswered {
+        out.push(Change::Unanswered(flow.clone()));
+    }
+    k.unanswered = unanswered;
+}
+
+fn end(k: &mut Known, flow: &Arc<Flow>, now: KtimeNs, out: &mut Vec<Change>) {
+    let quiet = now.since(flow.forward.last.max(flow.reply.last));
+    let (fwd, back) = (flow.forward.tcp_flags, flow.reply.tcp_flags);
+    let closed = (fwd | back) & TCP_RST != 0 || fwd & back & TCP_FIN != 0;
+    let never = flow.forward.packets + flow.reply.packets == 0;
+    if !k.ended && !never && (quiet >= IDLE_NS || (closed && quiet >= CLOSED_NS)) {
+        k.ended = true;
+        out.push(Change::End(flow.clone()));
+    }
+}
+
+fn activity(f: &Flow) -> u64 {
+    f.forward.packets + f.reply.packets
+}
+
+/// A number for the way that the flow takes: devices, outer addresses, decisions, and not the
+/// counters. Only the way of packets that were seen: the answers' path begins late, and that is
+/// no change.
+fn shape(f: &Flow) -> u64 {
+    use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+    let mut h = DefaultHasher::new();
+    let mut one = |d: &Direction| {
+        for step in &d.path {
+            match step {
+                Step::Hop(x) => {
+                    let outer = x.encap.map(|e| (e.key, e.src, e.dst));
+                    (x.netns, x.dev, x.dir, outer).hash(&mut h);
+                }
+                Step::Route(r) => {
+                    let d = &r.decision;
+                    (r.changes, d.kind, d.table, d.gateway, d.dev, d.errno).hash(&mut h);
+                }
+            }
+        }
+    };
+    one(&f.forward);
+    h.finish()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,284 @@
+use rstest::rstest;
+
+use super::*;
+use crate::{
+    event::Dir,
+    model::{Outcome::*, Step},
+    view::{
+        Question,
+        fixture::{self, ETH0, ETH1, LXC},
+    },
+};
+
+fn verdict_of(expect: &Expectations, flows: Vec<Flow>) -> Verdict {
+    verdict_with(expect, flows, &[], Loss::default(), &[])
+}
+
+fn verdict_with(
+    expect: &Expectations,
+    flows: Vec<Flow>,
+    findings: &[Finding],
+    loss: Loss,
+    limits: &[Limit],
+) -> Verdict {
+    let inventory = fixture::inventory();
+    let flows: Vec<Arc<Flow>> = flows.into_iter().map(Arc::new).collect();
+    let evidence = Evidence {
+        flows: &flows,
+        findings,
+        inventory: &inventory,
+        loss,
+        limits,
+    };
+    judge(expect, &evidence)
+}
+
+fn expect(option: &str) -> Expectations {
+    let (name, value) = option.split_once('=').unwrap_or((option, ""));
+    let mut e = Expectations::default();
+    match name {
+        "none" => {}
+        "via" => e.via = value.split(',').map(Into::into).collect(),
+        "not-via" => e.not_via = vec![value.into()],
+        "tunnel" => e.tunnel = Some(Some(value.to_owned()).filter(|v| !v.is_empty())),
+        "no-tunnel" => e.no_tunnel = true,
+        "table" => e.table = Some(value.into()),
+        "max-drops" => e.max_drops = Some(value.parse().unwrap()),
+        "min-packets" => e.min_packets = Some(value.parse().unwrap()),
+        "fail-on" => e.fail_on = vec![value.into()],
+        other => panic!("{other}"),
+    }
+    e
+}
+
+fn answered(mut f: Flow) -> Flow {
+    f.reply.packets = 3;
+    f.reply.outcome = Some(Forwarded(LXC));
+    f
+}
+
+/// Both ways out were taken.
+fn flapping() -> Flow {
+    let mut f = fixture::routed(Forwarded(ETH1));
+    f.forward
+        .path
+        .push(Step::Hop(fixture::hop(ETH0, Dir::Out, 1, 100)));
+    f
+}
+
+fn with_proto(mut f: Flow, proto: Proto, packets: u64) -> Flow {
+    f.id.tuple.proto = proto;
+    f.forward.packets = packets;
+    f
+}
+
+#[rstest]
+// default
+#[case("none", answered(fixture::routed(Forwarded(ETH1))), Judgement::Pass)]
+#[case("none", fixture::dropped(), Judgement::Fail)]
+#[case("none", fixture::routed(Unanswered(ETH1)), Judgement::Fail)]
+#[case(
+    "none",
+    with_proto(fixture::routed(Unanswered(ETH1)), Proto::UDP, 2),
+    Judgement::Pass
+)]
+#[case(
+    "none",
+    with_proto(fixture::routed(Unanswered(ETH1)), Proto::TCP, 1),
+    Judgement::Fail
+)]
+#[case(
+    "none",
+    with_proto(fixture::routed(Unanswered(ETH1)), Proto(47), 9),
+    Judgement::Pass
+)]
+// path
+#[case("via=ens6", fixture::routed(Forwarded(ETH1)), Judgement::Pass)]
+#[case("via=eth0", fixture::routed(Forwarded(ETH1)), Judgement::Fail)]
+#[case("via=eth0,ens6", fixture::routed(Forwarded(ETH1)), Judgement::Pass)]
+#[case("via=ens6", flapping(), Judgement::Fail)]
+#[case("via=eth0,ens6", flapping(), Judgement::Pass)]
+#[case("via=vx0", fixture::tunnelled(Forwarded(ETH0)), Judgement::Pass)]
+#[case("via=eth0", fixture::tunnelled(Forwarded(ETH0)), Judgement::Pass)]
+#[case("via=ens6", fixture::dropped(), Judgement::Fail)]
+#[case("via=nodev", fixture::routed(Forwarded(ETH1)), Judgement::Fail)]
+#[case("not-via=ens6", fixture::routed(Forwarded(ETH1)), Judgement::Fail)]
+#[case("not-via=eth0", fixture::routed(Forwarded(ETH1)), Judgement::Pass)]
+#[case("not-via=eth0", fixture::dropped(), Judgement::Inconclusive)]
+#[case("tunnel", fixture::tunnelled(Forwarded(ETH0)), Judgement::Pass)]
+#[case("tunnel=vx0", fixture::tunnelled(Forwarded(ETH0)), Judgement::Pass)]
+#[case("tunnel=vxlan", fixture::tunnelled(Forwarded(ETH0)), Judgement::Pass)]
+#[case("tunnel=geneve", fixture::tunnelled(Forwarded(ETH0)), Judgement::Fail)]
+#[case("tunnel", fixture::routed(Forwarded(ETH1)), Judgement::Fail)]
+#[case("tunnel", fixture::dropped(), Judgement::Fail)]
+#[case("no-tunnel", fixture::routed(Forwarded(ETH1)), Judgement::Pass)]
+#[case("no-tunnel", fixture::tunnelled(Forwarded(ETH0)), Judgement::Fail)]
+#[case("table=6", fixture::routed(Forwarded(ETH1)), Judgement::Pass)]
+#[case("table=main", fixture::routed(Forwarded(ETH1)), Judgement::Fail)]
+#[case("table=main", fixture::tunnelled(Forwarded(ETH0)), Judgement::Pass)]
+#[case("table=254", fixture::tunnelled(Forwarded(ETH0)), Judgement::Pass)]
+// explicit expectations replace the default
+#[case("via=ens6", fixture::routed(Unanswered(ETH1)), Judgement::Pass)]
+#[case("max-drops=3", fixture::dropped(), Judgement::Pass)]
+#[case("max-drops=2", fixture::dropped(), Judgement::Fail)]
+// amount
+#[case(
+    "min-packets=3",
+    answered(fixture::routed(Forwarded(ETH1))),
+    Judgement::Pass
+)]
+#[case(
+    "min-packets=4",
+    answered(fixture::routed(Forwarded(ETH1))),
+    Judgement::Inconclusive
+)]
+#[case("min-packets=4", fixture::dropped(), Judgement::Fail)]
+fn one_flow(#[case] option: &str, #[case] flow: Flow, #[case] outcome: Judgement) {
+    let v = verdict_of(&expect(option), vec![flow]);
+    assert_eq!(v.outcome, outcome, "{:?}", v.reasons);
+    assert!(!v.reasons.is_empty());
+}
+
+#[rstest]
+#[case("none")]
+#[case("via=ens6")]
+#[case("no-tunnel")]
+fn nothing_seen_is_inconclusive(#[case] option: &str) {
+    let v = verdict_of(&expect(option), vec![]);
+    assert_eq!((v.outcome, v.exit_code()), (Judgement::Inconclusive, 4));
+    assert_eq!(v.reasons, ["No matching traffic was seen."]);
+}
+
+#[test]
+fn a_route_decision_without_a_table_leaves_it_open() {
+    let mut f = fixture::routed(Forwarded(ETH1));
+    if let Step::Route(d) = &mut f.forward.path[1] {
+        d.decision.table = None;
+    }
+    assert_eq!(
+        verdict_of(&expect("table=6"), vec![f]).outcome,
+        Judgement::Inconclusive
+    );
+}
+
+#[test]
+fn loss_forbids_a_pass_but_not_a_failure() {
+    let loss = Loss {
+        evicted: 1,
+        ..Loss::default()
+    };
+    let good = answered(fixture::routed(Forwarded(ETH1)));
+    let v = verdict_with(&expect("none"), vec![good.clone()], &[], loss, &[]);
+    assert_eq!(v.outcome, Judgement::Inconclusive);
+    let v = verdict_with(
+        &expect("none"),
+        vec![good, fixture::dropped()],
+        &[],
+        loss,
+        &[],
+    );
+    assert_eq!((v.outcome, v.exit_code()), (Judgement::Fail, 3));
+    insta::assert_snapshot!(v.reasons.join("\n"), @r"
+    udp 10.244.1.10:40000 > 10.244.2.20:7 lost 3 packets: IP_OUTNOROUTES at ip6_forward.
+    The view is incomplete: 1 flows or drops found their table full.
+    ");
+}
+
+#[rstest]
+#[case("none", Question::Drops, Judgement::Inconclusive)]
+#[case("max-drops=0", Question::Drops, Judgement::Inconclusive)]
+#[case("via=ens6", Question::Drops, Judgement::Pass)]
+#[case("via=ens6", Question::Path, Judgement::Inconclusive)]
+#[case("table=6", Question::Routes, Judgement::Inconclusive)]
+#[case("no-tunnel", Question::Routes, Judgement::Pass)]
+fn what_the_kernel_hides_matters_when_it_was_asked_for(
+    #[case] option: &str,
+    #[case] hides: Question,
+    #[case] outcome: Judgement,
+) {
+    let limits = [Limit {
+        text: "This kernel does not show it.".into(),
+        hides,
+    }];
+    let flows = vec![answered(fixture::routed(Forwarded(ETH1)))];
+    let v = verdict_with(&expect(option), flows, &[], Loss::default(), &limits);
+    assert_eq!(v.outcome, outcome, "{:?}", v.reasons);
+}
+
+#[rstest]
+#[case("none", Severity::Error, true, Judgement::Fail)]
+#[case("none", Severity::Error, false, Judgement::Pass)]
+#[case("none", Severity::Warning, true, Judgement::Pass)]
+#[case("via=ens6", Severity::Error, true, Judgement::Pass)]
+#[case("fail-on=no-route", Severity::Info, true, Judgement::Fail)]
+#[case("fail-on=encap-mtu", Severity::Info, true, Judgement::Pass)]
+#[case("fail-on=no-route", Severity::Info, false, Judgement::Pass)]
+fn findings_fail_when_they_concern_the_flows(
+    #[case] option: &str,
+    #[case] severity: Severity,
+    #[case] ours: bool,
+    #[case] outcome: Judgement,
+) {
+    let flow = answered(fixture::routed(Forwarded(ETH1)));
+    let mut about = flow.clone();
+    if ours {
+        // the caller may have turned the flow round
+        about.id.tuple = about.id.tuple.reversed();
+    } else {
+        about.id.tuple.dport = 9;
+    }
+    let finding = Finding {
+        severity,
+        ..fixture::finding(&about)
+    };
+    let v = verdict_with(
+        &expect(option),
+        vec![flow],
+        &[finding],
+        Loss::default(),
+        &[],
+    );
+    assert_eq!(v.outcome, outcome, "{:?}", v.reasons);
+}
+
+#[test]
+fn a_failed_lookup_is_traffic() {
+    let mut f = fixture::flow(fixture::udp(), Direction::default());
+    f.route_failures = vec![crate::event::RouteFailure {
+        tuple: fixture::udp(),
+        netns: fixture::HOME,
+        table: 253,
+        errno: 101,
+        count: 2,
+        first: fixture::at(1),
+        last: fixture::at(2),
+        pid: 7,
+        comm: "curl".into(),
+    }];
+    let v = verdict_of(&expect("none"), vec![f.clone()]);
+    assert_eq!(v.outcome, Judgement::Fail);
+    assert!(
+        v.reasons[0].contains("no route: ENETUNREACH"),
+        "{:?}",
+        v.reasons
+    );
+    assert_eq!(
+        verdict_of(&expect("via=ens6"), vec![f]).outcome,
+        Judgement::Fail
+    );
+}
+
+#[test]
+fn many_flows_are_counted_not_listed() {
+    let flows = (0..10u16).map(|n| {
+        let mut f = fixture::routed(Forwarded(ETH1));
+        f.id.tuple.sport = n + 1;
+        f
+    });
+    let v = verdict_of(&expect("via=eth0"), flows.collect());
+    insta::assert_snapshot!(v.reasons.join("\n"), @r"
+    udp 10.244.1.10:1 > 10.244.2.20:7 left by ens6, not by eth0.
+    udp 10.244.1.10:2 > 10.244.2.20:7 left by ens6, not by eth0.
+    udp 10.244.1.10:3 > 10.244.2.20:7 left by ens6, not by eth0 (and 7 more flows).
+    ");
+}

@@ -1,0 +1,22 @@
+//! A finding as a block.
+
+use super::{Style, Tone};
+use crate::diagnose::{Finding, Severity};
+
+/// Severity and sentence, evidence indented, what to do next; each line with a line feed.
+pub fn finding(style: Style, f: &Finding) -> String {
+    let tone = match f.severity {
+        Severity::Error => Tone::Bad,
+        Severity::Warning => Tone::Warn,
+        Severity::Info => Tone::Strong,
+    };
+    let head = style.paint(tone, &format!("{} [{}]", f.severity.name(), f.id));
+    let mut out = format!("{head}: {}\n", style.sentence(&f.summary));
+    for line in &f.evidence {
+        out.extend(["    ", &style.sentence(line), "\n"]);
+    }
+    if !f.next.is_empty() {
+        out.extend(["  next: ", &style.sentence(&f.next), "\n"]);
+    }
+    out
+}

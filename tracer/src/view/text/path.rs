@@ -1,0 +1,161 @@
+//! A path on one line: `lxc-p1 → [main: dev vx0, lookup] → vx0 ⟦vxlan 42 a > b⟧ → eth0`.
+
+use super::{Text, Tone, style::Word};
+use crate::{
+    event::{Encap, Ifindex, NetnsId, RouteKind},
+    model::{Decision, Direction, Hop, Outcome, Step},
+    view::{json, table_label},
+};
+
+impl Text<'_> {
+    /// A device; with its namespace when that is not the home one.
+    pub(super) fn dev(&self, netns: NetnsId, dev: Ifindex) -> String {
+        let name = self.cx.dev(netns, dev);
+        let name = self.style.name(&name);
+        if netns == self.cx.inventory.home {
+            return name.into_owned();
+        }
+        let outside = self.cx.netns(netns);
+        format!("{}/{name}", self.style.name(&outside))
+    }
+
+    /// The words of a path; each arrow belongs to the word before it, so that a line which was
+    /// broken shows that it goes on.
+    pub(super) fn path(&self, d: &Direction) -> Vec<Word> {
+        let mut words: Vec<Word> = Vec::new();
+        let mut last: Option<&Hop> = None;
+        for (i, step) in d.path.iter().enumerate() {
+            let (here, rest) = (last.map(|h| h.netns), &d.path[i..]);
+            if !words.is_empty() {
+                Self::add(&mut words, self.style.arrow());
+            }
+            match step {
+                Step::Route(r) => words.push(self.decision(r, here, rest)),
+                Step::Hop(h) => {
+                    words.push(Word::new(Tone::Strong, self.dev(h.netns, h.dev)));
+                    let before = last.and_then(|l| l.encap.as_ref());
+                    let after = next_hop(&d.path[i + 1..]).and_then(|n| n.encap.as_ref());
+                    // said once, where it is put on: before the first device that shows it
+                    let shown = match (&h.encap, after) {
+                        (Some(e), _) if last.is_none() => Some(e),
+                        (here, Some(e)) if !same_outer(here.as_ref(), e) => Some(e),
+                        (Some(e), None) if before.is_none() && i == 0 => Some(e),
+                        _ => None,
+                    };
+                    if let Some(e) = shown {
+                        let encap = self.encap(e);
+                        Self::add(&mut words, &encap);
+                    }
+                    last = Some(h);
+                }
+            }
+        }
+        if !words.is_empty() && matches!(d.outcome, Some(Outcome::Dropped(_))) {
+            Self::add(&mut words, self.style.arrow());
+            words.push(Word::new(Tone::Bad, self.style.stop()));
+        }
+        words
+    }
+
+    /// Appends to the last word, which then is not broken from it.
+    fn add(words: &mut [Word], text: &str) {
+        if let Some(word) = words.last_mut() {
+            word.text.push(' ');
+            word.text.push_str(text);
+        }
+    }
+
+    /// `⟦vxlan 42 192.0.2.1 > 192.0.2.2⟧`.
+    pub(super) fn encap(&self, e: &Encap) -> String {
+        let (open, close) = self.style.brackets();
+        let vni = e.key.vni.map_or_else(String::new, |v| format!("{v} "));
+        format!("{open}{} {vni}{} > {}{close}", e.key.kind, e.src, e.dst)
+    }
+
+    /// `[rule 1536 table 6: default via 10.0.0.1, lookup]`.
+    fn decision(&self, r: &Decision, netns: Option<NetnsId>, rest: &[Step]) -> Word {
+        let d = &r.decision;
+        let netns = netns
+            .or_else(|| json::next_netns(rest))
+            .unwrap_or(self.cx.inventory.home);
+        if d.bridged {
+            return Word::new(Tone::Dim, "[bridged]");
+        }
+        let rule = r.rule.map(|n| format!("rule {n}"));
+        let table = d.table.map(|t| table_label(t, self.cx.numeric));
+        let place: Vec<String> = rule.into_iter().chain(table).collect();
+        let mut what = Vec::new();
+        if !matches!(d.kind, RouteKind::Unicast | RouteKind::Unknown) {
+            what.push(
+                if d.kind == RouteKind::None {
+                    "no route"
+                } else {
+                    d.kind.name()
+                }
+                .to_owned(),
+            );
+        }
+        what.extend(
+            r.matched
+                .as_deref()
+                .map(|m| self.style.name(m).into_owned()),
+        );
+        what.extend(d.lwtunnel.map(|id| format!("encap id {id}")));
+        what.extend(d.gateway.map(|g| format!("via {g}")));
+        let next = next_hop(rest).map(|h| h.dev);
+        // beside a gateway the device is said only when the packet did not leave by it
+        if let Some(dev) = d
+            .dev
+            .filter(|dev| d.gateway.is_none() || next != Some(*dev))
+        {
+            what.push(format!("dev {}", self.dev(netns, dev)));
+        }
+        if d.errno != 0 {
+            what.push(format!("error {}", self.cx.errno(d.errno)));
+        }
+        let mut text = match (place.join(" "), what.join(" ")) {
+            (p, w) if p.is_empty() => w,
+            (p, w) if w.is_empty() => p,
+            (p, w) => format!("{p}: {w}"),
+        };
+        for tail in [Some(d.how.name().to_owned()), changed(r.changes)]
+            .into_iter()
+            .flatten()
+        {
+            let sep = if text.is_empty() { "" } else { ", " };
+            text = format!("{text}{sep}{tail}");
+        }
+        let bad = d.errno != 0
+            || matches!(
+                d.kind,
+                RouteKind::None
+                    | RouteKind::Blackhole
+                    | RouteKind::Unreachable
+                    | RouteKind::Prohibit
+            );
+        Word::new(
+            if bad { Tone::Bad } else { Tone::Plain },
+            format!("[{text}]"),
+        )
+    }
+}
+
+fn changed(n: u32) -> Option<String> {
+    match n {
+        0 => None,
+        1 => Some("changed once".to_owned()),
+        n => Some(format!("changed {n} times")),
+    }
+}
+
+fn next_hop(path: &[Step]) -> Option<&Hop> {
+    path.iter().find_map(|s| match s {
+        Step::Hop(h) => Some(h),
+        Step::Route(_) => None,
+    })
+}
+
+/// The same encapsulation, whatever the source port.
+fn same_outer(a: Option<&Encap>, b: &Encap) -> bool {
+    a.is_some_and(|a| (a.key, a.src, a.dst) == (b.key, b.src, b.dst))
+}

@@ -1,0 +1,46 @@
+//! `cargo xtask build`: tracer with its BPF object.
+
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result};
+use serde_json::Value;
+
+use crate::sh;
+
+/// Builds tracer and returns where the program is.
+pub(crate) fn tracer(release: bool) -> Result<PathBuf> {
+    let mut cargo = sh::cargo()?;
+    cargo.args(["build", "--package", "tracer", "--bin", "tracer"]);
+    cargo.arg("--message-format=json-render-diagnostics");
+    if release {
+        cargo.arg("--release");
+    }
+    let messages = sh::stdout(&mut cargo)?;
+    executable(&messages).with_context(|| format!("`{}` built no program", sh::line(&cargo)))
+}
+
+/// The program that cargo's messages, one JSON object a line, name.
+fn executable(messages: &str) -> Option<PathBuf> {
+    messages.lines().find_map(|line| {
+        let message: Value = serde_json::from_str(line).ok()?;
+        message.get("executable")?.as_str().map(PathBuf::from)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_program_is_found_among_the_messages() {
+        let messages = concat!(
+            r#"{"reason":"compiler-artifact","executable":null}"#,
+            "\n",
+            r#"{"reason":"compiler-artifact","executable":"/t/debug/tracer"}"#,
+            "\n",
+            r#"{"reason":"build-finished","success":true}"#,
+        );
+        assert_eq!(executable(messages), Some(PathBuf::from("/t/debug/tracer")));
+        assert_eq!(executable(""), None);
+    }
+}

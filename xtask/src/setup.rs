@@ -1,0 +1,180 @@
+//! Finds or installs what a fresh machine lacks. Each installation is announced before it is done.
+
+use std::{
+    fs::{self, File},
+    path::Path,
+};
+
+use anyhow::{Context as _, Result, bail};
+use nix::unistd::Uid;
+
+use crate::sh;
+
+/// Must be built on the LLVM of the compiler that `rust-toolchain.toml` names, because it reads
+/// that compiler's bitcode.
+const LINKER_VERSION: &str = "0.10.3";
+
+/// File below the sysroot that tells that a rustup component is there.
+const COMPONENTS: &[(&str, &str)] = &[
+    ("rust-src", "lib/rustlib/src/rust/library/core/Cargo.toml"),
+    ("rustfmt", "bin/cargo-fmt"),
+    ("clippy", "bin/cargo-clippy"),
+];
+
+/// Program and the Debian package that has it.
+const PROGRAMS: &[(&str, &str)] = &[
+    ("ip", "iproute2"),
+    ("nft", "nftables"),
+    ("tmux", "tmux"),
+    ("tcpdump", "tcpdump"),
+    ("ethtool", "ethtool"),
+    ("ping", "iputils-ping"),
+    ("bpftool", "bpftool"),
+];
+
+/// All that building, testing and the demo need.
+pub(crate) fn all() -> Result<()> {
+    toolchain()?;
+    programs()
+}
+
+/// What a build needs: rustup components and the BPF linker.
+pub(crate) fn toolchain() -> Result<()> {
+    let _lock = lock()?;
+    components()?;
+    linker()
+}
+
+/// What the labs and the end-to-end tests run.
+pub(crate) fn programs() -> Result<()> {
+    let _lock = lock()?;
+    let missing = missing(PROGRAMS);
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let packages: Vec<String> = missing
+        .iter()
+        .map(|(_, package)| package_here(package))
+        .collect();
+    let by_hand = format!("apt-get install -y {}", packages.join(" "));
+    if sh::find("apt-get").is_none() {
+        let programs: Vec<&str> = missing.iter().map(|(program, _)| *program).collect();
+        bail!(
+            "install these programs with the system's package manager: {}",
+            programs.join(", ")
+        );
+    }
+    if !Uid::effective().is_root() {
+        bail!("programs are missing; run: sudo {by_hand}");
+    }
+    announce(&by_hand);
+    let indexed = has_package_lists(Path::new("/var/lib/apt/lists"));
+    if !indexed || apt(&["install"], &packages).is_err() {
+        announce("apt-get update");
+        apt(&["update"], &[])?;
+        apt(&["install"], &packages).with_context(|| format!("run by hand: {by_hand}"))?;
+    }
+    match self::missing(PROGRAMS).as_slice() {
+        [] => Ok(()),
+        [(program, package), ..] => bail!("package {package} is installed and has no {program}"),
+    }
+}
+
+fn missing(programs: &[(&'static str, &'static str)]) -> Vec<(&'static str, &'static str)> {
+    programs
+        .iter()
+        .copied()
+        .filter(|(program, _)| sh::find(program).is_none())
+        .collect()
+}
+
+/// Ubuntu has bpftool in the packages of each kernel.
+fn package_here(package: &str) -> String {
+    let os = fs::read_to_string("/etc/os-release").unwrap_or_default();
+    if package == "bpftool" && os.lines().any(|line| line == "ID=ubuntu") {
+        let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+        return format!("linux-tools-common linux-tools-{}", release.trim());
+    }
+    package.to_owned()
+}
+
+fn apt(verb: &[&str], packages: &[String]) -> Result<()> {
+    let mut command = sh::command("apt-get")?;
+    command
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        .args(["-q", "-o", "DPkg::Lock::Timeout=300"]);
+    command.args(verb);
+    if !packages.is_empty() {
+        command
+            .args(["-y", "--no-install-recommends"])
+            .args(packages);
+    }
+    sh::run(&mut command)
+}
+
+fn has_package_lists(dir: &Path) -> bool {
+    fs::read_dir(dir).is_ok_and(|entries| {
+        entries
+            .flatten()
+            .any(|entry| entry.file_name().to_string_lossy().contains("_Packages"))
+    })
+}
+
+fn components() -> Result<()> {
+    let sysroot = sh::output(sh::command("rustc")?.args(["--print", "sysroot"]))?;
+    let sysroot = Path::new(sysroot.trim());
+    for (component, file) in COMPONENTS {
+        if sysroot.join(file).exists() {
+            continue;
+        }
+        if sh::find("rustup").is_none() {
+            bail!(
+                "the Rust installation in {} lacks {component}, and without rustup it cannot be \
+                 added here: install rustup, which then reads rust-toolchain.toml",
+                sysroot.display()
+            );
+        }
+        announce(&format!("rustup component add {component}"));
+        sh::run(sh::command("rustup")?.args(["component", "add", component]))
+            .context("this step needs the network once")?;
+    }
+    Ok(())
+}
+
+fn linker() -> Result<()> {
+    let home = sh::root()?.join("target/toolchain");
+    if is_wanted_linker(&home.join("bin/bpf-linker")) {
+        return Ok(());
+    }
+    announce(&format!(
+        "cargo install bpf-linker@{LINKER_VERSION} into target/toolchain, minutes"
+    ));
+    let mut install = sh::cargo()?;
+    install
+        .args(["install", "--locked", "--force", "--quiet", "--root"])
+        .arg(&home);
+    install.arg(format!("bpf-linker@{LINKER_VERSION}"));
+    sh::run(&mut install).context("this step needs the network once")
+}
+
+fn is_wanted_linker(file: &Path) -> bool {
+    let version = file.is_file().then(|| sh::command(file).ok()).flatten();
+    version
+        .and_then(|mut linker| sh::output(linker.arg("--version")).ok())
+        .is_some_and(|text| text.split_whitespace().any(|word| word == LINKER_VERSION))
+}
+
+/// Held while something is looked for or installed, so that two runs do not install at once.
+fn lock() -> Result<File> {
+    let dir = sh::root()?.join("target");
+    fs::create_dir_all(&dir).with_context(|| format!("creating {}", dir.display()))?;
+    let path = dir.join(".setup-lock");
+    let file = File::create(&path).with_context(|| format!("creating {}", path.display()))?;
+    file.lock()
+        .with_context(|| format!("locking {}", path.display()))?;
+    Ok(file)
+}
+
+fn announce(step: &str) {
+    println!("setup: {step}");
+}

@@ -7,8 +7,9 @@ use crate::{key::FlowKey, route::Route};
 /// The outer header around an encapsulated packet. Aligned so that its addresses can be read as
 /// words.
 #[repr(C, align(4))]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[derive(FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 pub struct Outer {
     /// Outer source address, network byte order.
     pub saddr: [u8; 16],
@@ -28,8 +29,9 @@ pub struct Outer {
 
 /// Exact counters of a flow at a device, and what was last known of its route.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[derive(FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 pub struct FlowValue {
     /// Packets as they are on the wire: a GSO packet counts its segments.
     pub packets: u64,
@@ -65,8 +67,9 @@ pub struct FlowValue {
 
 /// The payload of [`crate::record::KIND_FLOW`] and the unit of a map scan.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[derive(FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 pub struct FlowRecord {
     /// Which flow, where.
     pub key: FlowKey,

@@ -7,7 +7,7 @@ mod route;
 mod sample;
 mod tuple;
 
-pub use encap::{Encap, EncapKind, EncapKey};
+pub use encap::{Encap, EncapKey, EncapKind};
 pub use id::{Dir, Ifindex, KtimeNs, NetnsId};
 pub use notice::{IcmpSample, NeighFailure, RouteFailure, TcpNotice, TcpWhat};
 pub use route::{How, RouteDecision, RouteKind};

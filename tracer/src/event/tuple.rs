@@ -88,7 +88,13 @@ impl Tuple {
         } else {
             (self.dport, self.sport)
         };
-        Self { src: self.dst, dst: self.src, sport, dport, ..*self }
+        Self {
+            src: self.dst,
+            dst: self.src,
+            sport,
+            dport,
+            ..*self
+        }
     }
 
     /// ICMP type, when it is ICMP.

@@ -22,12 +22,18 @@ impl Prefix {
             IpAddr::V4(a) => {
                 let len = len.min(32);
                 let mask = u32::MAX.checked_shl(32 - u32::from(len)).unwrap_or(0);
-                Self { address: IpAddr::V4((u32::from(a) & mask).into()), len }
+                Self {
+                    address: IpAddr::V4((u32::from(a) & mask).into()),
+                    len,
+                }
             }
             IpAddr::V6(a) => {
                 let len = len.min(128);
                 let mask = u128::MAX.checked_shl(128 - u32::from(len)).unwrap_or(0);
-                Self { address: IpAddr::V6((u128::from(a) & mask).into()), len }
+                Self {
+                    address: IpAddr::V6((u128::from(a) & mask).into()),
+                    len,
+                }
             }
         }
     }

@@ -67,7 +67,10 @@ pub enum LinkKind {
 impl LinkKind {
     /// Encapsulates packets.
     pub fn is_tunnel(&self) -> bool {
-        matches!(self, Self::Vxlan { .. } | Self::Geneve { .. } | Self::Tunnel { .. })
+        matches!(
+            self,
+            Self::Vxlan { .. } | Self::Geneve { .. } | Self::Tunnel { .. }
+        )
     }
 
     /// The VNI of a VXLAN or Geneve device that has a fixed one.

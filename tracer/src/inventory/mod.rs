@@ -5,17 +5,23 @@
 
 mod fib;
 mod link;
+mod lookup;
 mod names;
 mod netns;
+mod role;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-pub use fib::{Nexthop, Neighbour, Prefix, Route, Rule, RuleAction, table_name};
+pub use fib::{Neighbour, Nexthop, Prefix, Route, Rule, RuleAction, table_name};
 pub use link::{Address, Link, LinkKind, Role};
+pub use lookup::{Explained, Match, Query, Seen};
 pub use names::{DropReasons, Names, Symbols};
 pub use netns::Netns;
+pub use role::assign_roles;
 
 use crate::event::{Ifindex, NetnsId};
 
@@ -52,6 +58,7 @@ impl Inventory {
 
     /// The device's name, `if7` when it is not known.
     pub fn dev_name(&self, netns: NetnsId, dev: Ifindex) -> String {
-        self.link(netns, dev).map_or_else(|| dev.to_string(), |l| l.name.clone())
+        self.link(netns, dev)
+            .map_or_else(|| dev.to_string(), |l| l.name.clone())
     }
 }

@@ -58,7 +58,10 @@ pub struct Names {
 impl Names {
     /// The function that contains `address`, or `?`.
     pub fn symbol(&self, address: u64) -> Arc<str> {
-        self.symbols.name(address).cloned().unwrap_or_else(|| Arc::from("?"))
+        self.symbols
+            .name(address)
+            .cloned()
+            .unwrap_or_else(|| Arc::from("?"))
     }
 
     /// The name of drop reason `n`: `NOT_SPECIFIED` on kernels without reasons, `REASON_n` for a

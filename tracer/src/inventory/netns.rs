@@ -33,7 +33,9 @@ pub struct Netns {
 impl Netns {
     /// The link that has `address`.
     pub fn owner(&self, address: IpAddr) -> Option<&Link> {
-        self.links.values().find(|l| l.addresses.iter().any(|a| a.address == address))
+        self.links
+            .values()
+            .find(|l| l.addresses.iter().any(|a| a.address == address))
     }
 
     /// A link by name.
@@ -43,6 +45,8 @@ impl Netns {
 
     /// Addresses with the link they are on.
     pub fn addresses(&self) -> impl Iterator<Item = (&Link, &Address)> {
-        self.links.values().flat_map(|l| l.addresses.iter().map(move |a| (l, a)))
+        self.links
+            .values()
+            .flat_map(|l| l.addresses.iter().map(move |a| (l, a)))
     }
 }

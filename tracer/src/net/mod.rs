@@ -9,6 +9,7 @@
 //! note, while the rest of the dump stays usable.
 
 mod fib;
+mod guard;
 mod link;
 pub mod netns;
 mod reader;
@@ -18,7 +19,7 @@ pub mod watch;
 mod wire;
 
 pub use netns::NetnsSelection;
-pub use reader::{read_home_links, read_inventory};
+pub use reader::read_inventory;
 
 use crate::event::NetnsId;
 
@@ -34,12 +35,22 @@ pub enum NetError {
         source: std::io::Error,
     },
     /// The kernel refused a request.
-    #[error("netlink {what}: {source}")]
+    #[error("the kernel refuses a netlink request for {what}: {source}")]
     Refused {
         /// Request.
         what: &'static str,
         /// The kernel's errno.
         source: std::io::Error,
+    },
+    /// The kernel is stuck or very slow.
+    #[error(
+        "the kernel did not answer a netlink request for {what} within {} s; \
+         is another task holding rtnl? see dmesg",
+        guard::ANSWER_TIMEOUT.as_secs()
+    )]
+    NoAnswer {
+        /// Request.
+        what: &'static str,
     },
     /// A file could not be read.
     #[error("{path}: {source}")]
@@ -50,7 +61,10 @@ pub enum NetError {
         source: std::io::Error,
     },
     /// A namespace could not be entered.
-    #[error("cannot enter network namespace {netns}: {source}{}", enter_hint(source))]
+    #[error(
+        "cannot enter network namespace {netns}: {source}{}",
+        enter_hint(source)
+    )]
     Enter {
         /// Which.
         netns: NetnsId,
@@ -63,9 +77,15 @@ pub enum NetError {
          number, `self` or `all`"
     )]
     UnknownNetns(String),
-    /// The thread that read a namespace died.
-    #[error("the thread that was to run in network namespace {0} ended early")]
-    Thread(NetnsId),
+    /// No thread could be started.
+    #[error("starting a thread: {source}")]
+    Thread {
+        /// The error.
+        source: std::io::Error,
+    },
+    /// The thread that read the configuration died.
+    #[error("the thread that reads the configuration ended early")]
+    ThreadEnded,
 }
 
 /// What to do about a refused `setns`.

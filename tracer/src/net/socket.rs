@@ -1,11 +1,21 @@
 //! A blocking `NETLINK_ROUTE` socket of the thread's namespace.
 
-use std::io;
+use std::{
+    io,
+    os::fd::{AsRawFd as _, OwnedFd},
+};
 
-use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
+use nix::sys::{
+    socket::{
+        AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, send,
+        setsockopt, socket, sockopt::ReceiveTimeout,
+    },
+    time::TimeVal,
+};
 
 use super::{
     NetError,
+    guard::{ANSWER_TIMEOUT, Progress},
     wire::{align, bytes_at, push_attr, u16_at, u32_at},
 };
 
@@ -53,34 +63,56 @@ pub(super) fn messages(mut bytes: &[u8]) -> impl Iterator<Item = Message<'_>> {
 
 /// The errno of an `NLMSG_ERROR` (or `NLMSG_DONE`) message; 0 acknowledges.
 fn errno_of(body: &[u8]) -> i32 {
-    bytes_at(body, 0).map_or(0, i32::from_ne_bytes).saturating_neg()
+    bytes_at(body, 0)
+        .map_or(0, i32::from_ne_bytes)
+        .saturating_neg()
+}
+
+/// A socket in the namespace of the calling thread that hears the multicast groups of the mask
+/// (bit `n` is group `n + 1`).
+pub(super) fn open(groups: u32) -> Result<OwnedFd, NetError> {
+    let open = || -> nix::Result<OwnedFd> {
+        let fd = socket(
+            AddressFamily::Netlink,
+            SockType::Raw,
+            SockFlag::SOCK_CLOEXEC,
+            SockProtocol::NetlinkRoute,
+        )?;
+        bind(fd.as_raw_fd(), &NetlinkAddr::new(0, groups))?;
+        Ok(fd)
+    };
+    open().map_err(|e| NetError::Netlink {
+        what: "socket",
+        source: e.into(),
+    })
 }
 
 /// An open socket.
 pub(super) struct Connection {
-    socket: Socket,
+    socket: OwnedFd,
     sequence: u32,
     buffer: Vec<u8>,
+    progress: Progress,
 }
 
 impl Connection {
-    /// Opens a socket in the namespace of the calling thread.
-    pub(super) fn open() -> Result<Self, NetError> {
-        let open = || -> io::Result<Socket> {
-            let mut socket = Socket::new(NETLINK_ROUTE)?;
-            socket.bind_auto()?;
-            socket.connect(&SocketAddr::new(0, 0))?;
-            Ok(socket)
-        };
-        let socket = open().map_err(|source| NetError::Netlink { what: "socket", source })?;
-        Ok(Self { socket, sequence: 0, buffer: Vec::with_capacity(BUFFER) })
+    /// Opens a socket in the namespace of the calling thread. What it asks is told to `progress`.
+    pub(super) fn open(progress: &Progress) -> Result<Self, NetError> {
+        let socket = open(0)?;
+        let timeout = TimeVal::new(ANSWER_TIMEOUT.as_secs().cast_signed(), 0);
+        setsockopt(&socket, ReceiveTimeout, &timeout).map_err(|e| NetError::Netlink {
+            what: "socket",
+            source: e.into(),
+        })?;
+        Ok(Self {
+            socket,
+            sequence: 0,
+            buffer: vec![0; BUFFER],
+            progress: progress.clone(),
+        })
     }
 
-    /// Everything of one kind. `None` answers when the kernel does not know the request (an
-    /// older kernel or a feature that is not built in).
-    ///
-    /// The visitor may be called for a message more than once when the tables change meanwhile;
-    /// `restart` is called before the dump begins again.
+    /// Everything of one kind; the dump is repeated when the tables change meanwhile.
     pub(super) fn dump<T>(
         &mut self,
         what: &'static str,
@@ -88,10 +120,9 @@ impl Connection {
         mut parse: impl FnMut(Message<'_>) -> Option<T>,
     ) -> Result<Vec<T>, NetError> {
         let mut found = Vec::new();
-        for attempt in 1..=DUMP_ATTEMPTS {
+        for _ in 0..DUMP_ATTEMPTS {
             found.clear();
-            let whole = self.dump_once(what, request, |m| found.extend(parse(m)))?;
-            if whole || attempt == DUMP_ATTEMPTS {
+            if self.dump_once(what, request, |m| found.extend(parse(m)))? {
                 break;
             }
         }
@@ -105,14 +136,16 @@ impl Connection {
         (kind, body): (u16, &[u8]),
         mut each: impl FnMut(Message<'_>),
     ) -> Result<bool, NetError> {
-        let sequence = self.send(what, kind, NLM_F_DUMP, body)?;
+        let sequence = self.send(what, (kind, NLM_F_DUMP), body)?;
         let mut whole = true;
         loop {
-            self.receive(what)?;
-            for message in messages(&self.buffer).filter(|m| m.sequence == sequence) {
+            let len = self.receive(what)?;
+            let received = self.buffer.get(..len).unwrap_or(&[]);
+            for message in messages(received).filter(|m| m.sequence == sequence) {
                 whole &= message.flags & NLM_F_DUMP_INTR == 0;
                 match message.kind {
                     NLMSG_DONE | NLMSG_ERROR => {
+                        self.progress.answered();
                         return match errno_of(message.body) {
                             0 => Ok(whole),
                             e => Err(refused(what, e)),
@@ -131,14 +164,17 @@ impl Connection {
         kind: u16,
         body: &[u8],
     ) -> Result<Option<Vec<u8>>, NetError> {
-        let sequence = self.send(what, kind, NLM_F_ACK, body)?;
+        let sequence = self.send(what, (kind, NLM_F_ACK), body)?;
         let mut answer = None;
         loop {
-            self.receive(what)?;
-            for message in messages(&self.buffer).filter(|m| m.sequence == sequence) {
+            let len = self.receive(what)?;
+            let received = self.buffer.get(..len).unwrap_or(&[]);
+            for message in messages(received).filter(|m| m.sequence == sequence) {
                 match message.kind {
-                    NLMSG_ERROR | NLMSG_DONE if errno_of(message.body) == 0 => return Ok(answer),
-                    NLMSG_ERROR | NLMSG_DONE => return Ok(None),
+                    NLMSG_ERROR | NLMSG_DONE => {
+                        self.progress.answered();
+                        return Ok(answer.filter(|_| errno_of(message.body) == 0));
+                    }
                     _ => answer = Some(message.body.to_vec()),
                 }
             }
@@ -148,8 +184,7 @@ impl Connection {
     fn send(
         &mut self,
         what: &'static str,
-        kind: u16,
-        flags: u16,
+        (kind, flags): (u16, u16),
         body: &[u8],
     ) -> Result<u32, NetError> {
         self.sequence = self.sequence.wrapping_add(1);
@@ -161,28 +196,38 @@ impl Connection {
         request.extend_from_slice(&self.sequence.to_ne_bytes());
         request.extend_from_slice(&0u32.to_ne_bytes());
         request.extend_from_slice(body);
-        self.socket.send(&request, 0).map_err(|source| NetError::Netlink { what, source })?;
+        self.progress.asking(what);
+        send(self.socket.as_raw_fd(), &request, MsgFlags::empty()).map_err(|e| {
+            NetError::Netlink {
+                what,
+                source: e.into(),
+            }
+        })?;
         Ok(self.sequence)
     }
 
-    fn receive(&mut self, what: &'static str) -> Result<(), NetError> {
+    /// The number of bytes that one `recv` put into the buffer.
+    fn receive(&mut self, what: &'static str) -> Result<usize, NetError> {
+        use nix::errno::Errno;
+        self.progress.asking(what);
         loop {
-            self.buffer.clear();
-            match self.socket.recv(&mut self.buffer, 0) {
-                Ok(0) => {
-                    let source = io::ErrorKind::UnexpectedEof.into();
-                    return Err(NetError::Netlink { what, source });
-                }
-                Ok(_) => return Ok(()),
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(source) => return Err(NetError::Netlink { what, source }),
-            }
+            let source = match recv(self.socket.as_raw_fd(), &mut self.buffer, MsgFlags::empty()) {
+                Ok(0) => io::ErrorKind::UnexpectedEof.into(),
+                Ok(len) => return Ok(len),
+                Err(Errno::EINTR) => continue,
+                Err(Errno::EAGAIN) => return Err(NetError::NoAnswer { what }),
+                Err(e) => e.into(),
+            };
+            return Err(NetError::Netlink { what, source });
         }
     }
 }
 
 fn refused(what: &'static str, errno: i32) -> NetError {
-    NetError::Refused { what, source: io::Error::from_raw_os_error(errno) }
+    NetError::Refused {
+        what,
+        source: io::Error::from_raw_os_error(errno),
+    }
 }
 
 /// A request body: a fixed header of `len` zero bytes that begins with the address family.

@@ -112,7 +112,11 @@ impl<'a> Attr<'a> {
     /// A string without its final NUL. Bytes that are no UTF-8 (device names may hold any) are
     /// replaced.
     pub(super) fn text(&self) -> String {
-        let end = self.data.iter().position(|b| *b == 0).unwrap_or(self.data.len());
+        let end = self
+            .data
+            .iter()
+            .position(|b| *b == 0)
+            .unwrap_or(self.data.len());
         String::from_utf8_lossy(&self.data[..end]).into_owned()
     }
 
@@ -132,7 +136,10 @@ pub(super) struct Attrs<'a> {
 impl<'a> Attrs<'a> {
     /// Attributes in `data`.
     pub(super) fn new(data: &'a [u8], defects: &'a Defects) -> Self {
-        Self { rest: data, defects }
+        Self {
+            rest: data,
+            defects,
+        }
     }
 }
 
@@ -151,7 +158,11 @@ impl<'a> Iterator for Attrs<'a> {
             return None;
         };
         self.rest = self.rest.get(align(len)..).unwrap_or(&[]);
-        Some(Attr { kind, data, defects: self.defects })
+        Some(Attr {
+            kind,
+            data,
+            defects: self.defects,
+        })
     }
 }
 

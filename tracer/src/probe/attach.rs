@@ -65,7 +65,10 @@ impl Probe {
             .ok_or(ProbeError::Missing(name))?;
         program
             .load(tracepoint, btf)
-            .map_err(|e| ProbeError::Load { program: name, reason: program_error(&e) })?;
+            .map_err(|e| ProbeError::Load {
+                program: name,
+                reason: program_error(&e),
+            })?;
         program.attach().map_err(|e| ProbeError::Attach {
             program: name,
             target: format!("tracepoint {tracepoint}"),
@@ -87,9 +90,10 @@ impl Probe {
             .and_then(|p| p.try_into().ok())
             .ok_or(ProbeError::Missing(EGRESS))?;
         if !attachment.loaded {
-            program
-                .load()
-                .map_err(|e| ProbeError::Load { program: EGRESS, reason: program_error(&e) })?;
+            program.load().map_err(|e| ProbeError::Load {
+                program: EGRESS,
+                reason: program_error(&e),
+            })?;
             attachment.loaded = true;
         }
         let mut result = Err(None);
@@ -120,9 +124,13 @@ impl Probe {
 
     /// Forgets a device that is gone; the kernel detached it.
     pub fn forget_device(&mut self, ifindex: Ifindex) {
-        let Some(link) = self.attachment.devices.remove(&ifindex) else { return };
-        let program: Option<&mut SchedClassifier> =
-            self.ebpf.program_mut(EGRESS).and_then(|p| p.try_into().ok());
+        let Some(link) = self.attachment.devices.remove(&ifindex) else {
+            return;
+        };
+        let program: Option<&mut SchedClassifier> = self
+            .ebpf
+            .program_mut(EGRESS)
+            .and_then(|p| p.try_into().ok());
         if let Some(program) = program {
             // with the device went the attachment: detaching may fail and nothing is left
             let _detached = program.detach(link);
@@ -140,11 +148,21 @@ impl Probe {
     }
 }
 
-fn clsact(program: &mut SchedClassifier, name: &str) -> Result<SchedClassifierLinkId, ProgramError> {
+fn clsact(
+    program: &mut SchedClassifier,
+    name: &str,
+) -> Result<SchedClassifierLinkId, ProgramError> {
     // exists already, ours or somebody's: both are fine. A real failure shows when attaching.
     let _added = qdisc_add_clsact(name);
-    let options = NlOptions { priority: CLSACT_PRIORITY, ..NlOptions::default() };
-    program.attach_with_options(name, TcAttachType::Egress, TcAttachOptions::Netlink(options))
+    let options = NlOptions {
+        priority: CLSACT_PRIORITY,
+        ..NlOptions::default()
+    };
+    program.attach_with_options(
+        name,
+        TcAttachType::Egress,
+        TcAttachOptions::Netlink(options),
+    )
 }
 
 /// The device vanished between the list and the call.

@@ -77,7 +77,11 @@ pub enum ProbeError {
 fn program_error(e: &ProgramError) -> String {
     const LINES: usize = 12;
     let mut text = e.to_string();
-    if let ProgramError::LoadError { io_error, verifier_log } = e {
+    if let ProgramError::LoadError {
+        io_error,
+        verifier_log,
+    } = e
+    {
         text = io_error.to_string();
         let log = verifier_log.to_string();
         let lines: Vec<&str> = log.lines().filter(|l| !l.trim().is_empty()).collect();

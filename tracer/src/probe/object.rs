@@ -76,7 +76,10 @@ impl Probe {
             .override_global(global::MULTI_NETNS, &multi, true)
             .override_global(global::ONLY_DEVICES, &only, true)
             .override_global(global::EACH_PACKET, &each, true)
-            .load(aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tracer-bpf")))
+            .load(aya::include_bytes_aligned!(concat!(
+                env!("OUT_DIR"),
+                "/tracer-bpf"
+            )))
             .map_err(Box::new)?;
         #[cfg(feature = "bpf-log")]
         if let Err(e) = aya_log::EbpfLogger::init(&mut ebpf) {
@@ -94,11 +97,17 @@ impl Probe {
             netns: table(&mut ebpf, map::NETNS)?,
             no_loss: table(&mut ebpf, map::NO_LOSS)?,
             filter: table(&mut ebpf, map::FILTER)?,
-            counters: PerCpuArray::try_from(take(&mut ebpf, map::COUNTERS)?)
-                .map_err(|e| ProbeError::Map { name: map::COUNTERS, source: Box::new(e) })?,
+            counters: PerCpuArray::try_from(take(&mut ebpf, map::COUNTERS)?).map_err(|e| {
+                ProbeError::Map {
+                    name: map::COUNTERS,
+                    source: Box::new(e),
+                }
+            })?,
             ring: Some(
-                RingBuf::try_from(take(&mut ebpf, map::EVENTS)?)
-                    .map_err(|e| ProbeError::Map { name: map::EVENTS, source: Box::new(e) })?,
+                RingBuf::try_from(take(&mut ebpf, map::EVENTS)?).map_err(|e| ProbeError::Map {
+                    name: map::EVENTS,
+                    source: Box::new(e),
+                })?,
             ),
             attachment: Attachment::default(),
             ebpf,
@@ -158,8 +167,16 @@ fn take(ebpf: &mut Ebpf, name: &'static str) -> Result<Map, ProbeError> {
 
 fn table<K, V>(ebpf: &mut Ebpf, name: &'static str) -> Result<Table<K, V>, ProbeError>
 where
-    K: zerocopy::FromBytes + zerocopy::IntoBytes + zerocopy::Immutable + zerocopy::KnownLayout + Copy,
-    V: zerocopy::FromBytes + zerocopy::IntoBytes + zerocopy::Immutable + zerocopy::KnownLayout + Copy,
+    K: zerocopy::FromBytes
+        + zerocopy::IntoBytes
+        + zerocopy::Immutable
+        + zerocopy::KnownLayout
+        + Copy,
+    V: zerocopy::FromBytes
+        + zerocopy::IntoBytes
+        + zerocopy::Immutable
+        + zerocopy::KnownLayout
+        + Copy,
 {
     Table::new(name, take(ebpf, name)?)
 }

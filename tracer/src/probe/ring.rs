@@ -64,7 +64,11 @@ impl Ring {
                 let _woken = poll(&mut fds, PollTimeout::from(INTERVAL_MS));
             }
         })?;
-        Ok(Self { stop, wake, thread: Some(thread) })
+        Ok(Self {
+            stop,
+            wake,
+            thread: Some(thread),
+        })
     }
 
     /// Reads what is left and ends the thread.

@@ -48,7 +48,11 @@ fn bpf(cmd: libc::c_int, attr: *mut u8, size: usize) -> io::Result<()> {
     // SAFETY: `attr` points to `size` bytes laid out as the kernel expects for `cmd`, and the
     // buffers it names are live and large enough (each caller says why).
     let rc = unsafe { libc::syscall(libc::SYS_bpf, cmd, attr, size) };
-    if rc < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    if rc < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(())
+    }
 }
 
 /// A hash or array map with the shared types of its keys and values.
@@ -66,7 +70,11 @@ where
     /// Wraps a map of the loaded object.
     pub(super) fn new(name: &'static str, map: Map) -> Result<Self, ProbeError> {
         match map {
-            Map::HashMap(map) | Map::Array(map) => Ok(Self { name, map, types: PhantomData }),
+            Map::HashMap(map) | Map::Array(map) => Ok(Self {
+                name,
+                map,
+                types: PhantomData,
+            }),
             _ => Err(ProbeError::Missing(name)),
         }
     }
@@ -76,7 +84,11 @@ where
     }
 
     fn error(&self, operation: &'static str, source: io::Error) -> ProbeError {
-        ProbeError::Table { operation, name: self.name, source }
+        ProbeError::Table {
+            operation,
+            name: self.name,
+            source,
+        }
     }
 
     fn element(&self, cmd: libc::c_int, key: &K, value: *mut V) -> io::Result<()> {

@@ -27,7 +27,7 @@ pub(super) struct Started {
 /// Reads, loads and attaches.
 pub(super) fn start(config: &SessionConfig) -> Result<Started> {
     // privileges first: without them every later error is only a consequence
-    Features::read(config.btf.as_deref()).check()?;
+    Features::read(config.btf.as_deref()).check_permitted()?;
     let selection = NetnsSelection::from_args(&config.netns);
     let (facts, inventory, btf) = thread::scope(|scope| {
         let facts = scope.spawn(|| KernelFacts::load(config.btf.as_deref()));
@@ -36,6 +36,7 @@ pub(super) fn start(config: &SessionConfig) -> Result<Started> {
         (joined(facts), inventory, joined(btf))
     });
     let (facts, btf) = (facts??, btf??);
+    facts.features.check()?;
     let (inventory, notes) = inventory?;
     let mut limits: Vec<Limit> = notes
         .into_iter()

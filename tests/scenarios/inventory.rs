@@ -679,12 +679,16 @@ fn changes_are_told_and_the_watcher_ends_at_once() {
 fn many_links_are_read_quickly() {
     let lab = Lab::new("many", &["n1"]);
     let batch = std::env::temp_dir().join(lab.name("batch"));
-    let mut lines = String::new();
-    for i in 0..250 {
-        lines += &format!("link add d{i} type dummy\nlink set d{i} up\n");
-        lines += &format!("addr add 10.9.{i}.1/32 dev d{i}\nroute add 10.10.{i}.0/24 dev d{i}\n");
-    }
-    std::fs::write(&batch, lines).unwrap();
+    let lines = (0..250).flat_map(|i| {
+        [
+            format!("link add d{i} type dummy"),
+            format!("link set d{i} up"),
+            format!("addr add 10.9.{i}.1/32 dev d{i}"),
+            format!("route add 10.10.{i}.0/24 dev d{i}"),
+        ]
+    });
+    let lines: Vec<String> = lines.collect();
+    std::fs::write(&batch, lines.join("\n")).unwrap();
     lab.ip("n1", &format!("-batch {}", batch.display()));
     std::fs::remove_file(&batch).unwrap();
     let n1 = lab.find("n1");

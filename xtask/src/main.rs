@@ -9,6 +9,7 @@
 mod build;
 mod ci;
 mod demo;
+mod e2e;
 mod layers;
 mod setup;
 mod sh;

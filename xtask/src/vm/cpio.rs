@@ -80,7 +80,8 @@ mod tests {
         let file = 112;
         assert_eq!(&bytes[file..file + 6], b"070701");
         // 110 bytes of header and the name with its zero make 114, padded to 116
-        assert_eq!(&bytes[file + 110..file + 124], b"m/a\0\0\x00" as &[u8]);
+        assert_eq!(&bytes[file + 110..file + 116], b"m/a\0\0\0");
+        assert_eq!(&bytes[file + 116..file + 124], b"12345\0\0\0");
     }
 
     #[test]

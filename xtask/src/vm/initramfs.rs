@@ -1,6 +1,6 @@
 //! The first file tree of a guest: busybox, the modules for virtiofs, the scripts, the job.
 
-use std::{fs, path::Path, process::Command};
+use std::{fmt::Write as _, fs, path::Path, process::Command};
 
 use anyhow::{Context as _, Result, bail, ensure};
 
@@ -31,7 +31,8 @@ pub(super) fn build(kernel: &Kernel, job: &str) -> Result<Vec<u8>> {
     for (number, file) in needed(kernel)?.iter().enumerate() {
         let name = format!("m/{number}.ko");
         archive.file(&name, &unpacked(Path::new(file))?);
-        list += &format!("/{name}\n");
+        // writing to a String cannot fail
+        let _ = writeln!(list, "/{name}");
     }
     archive.file("modules.list", list.as_bytes());
     Ok(archive.finish())

@@ -24,7 +24,7 @@ const MEMORY: &str = "3072M";
 const CPUS: &str = "2";
 
 /// From the start of qemu to the start of the job. It takes 5 to 10 s on an idle machine.
-const BOOT: Duration = Duration::from_secs(180);
+const BOOT: Duration = Duration::from_mins(3);
 const TICK: Duration = Duration::from_millis(200);
 
 /// How a run ended.

@@ -18,7 +18,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use kernel::Kernel;
 pub(crate) use kernel::Version;
 use machine::End;
@@ -56,6 +56,14 @@ pub(crate) struct Job {
     pub(crate) limit: Duration,
 }
 
+/// What became of a job.
+pub(crate) struct Run<T> {
+    /// Its exit status, unless its time was over before.
+    pub(crate) status: Option<i32>,
+    /// Made of what it wrote.
+    pub(crate) made: T,
+}
+
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let words: Vec<String> = args.command.iter().map(|word| sh::quoted(word)).collect();
     let job = Job {
@@ -64,21 +72,30 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         env: Vec::new(),
         limit: Duration::from_secs(args.timeout),
     };
-    let (status, ()) = run_job(args.kernel, &job, |(), line| {
-        let mut out = io::stdout().lock();
-        out.write_all(line)?;
-        Ok(out.flush()?)
-    })?;
+    exit_code(&run_job(args.kernel, &job, show)?)
+}
+
+/// Shows what the job writes.
+pub(crate) fn show(_: &mut (), line: &[u8]) -> Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(line)?;
+    Ok(out.flush()?)
+}
+
+/// That of the job.
+pub(crate) fn exit_code(run: &Run<()>) -> Result<ExitCode> {
+    let status = run
+        .status
+        .context("the command in the virtual machine did not end in time")?;
     Ok(u8::try_from(status).map_or(ExitCode::FAILURE, ExitCode::from))
 }
 
-/// Runs a job and returns its exit status and what `line` made of the lines that it wrote. When the
-/// machine fails, and not the job, it starts again with a new `T`.
+/// Runs a job and returns its end and what `line` made of the lines that it wrote. When the machine fails, and not the job, it starts again with a new `T`.
 pub(crate) fn run_job<T: Default>(
     version: Version,
     job: &Job,
     mut line: impl FnMut(&mut T, &[u8]) -> Result<()>,
-) -> Result<(i32, T)> {
+) -> Result<Run<T>> {
     setup::virtual_machine()?;
     let kernel = Kernel::get(version)?;
     eprintln!(
@@ -94,11 +111,13 @@ pub(crate) fn run_job<T: Default>(
             line(&mut made, text)
         })?;
         match end {
-            End::Exit(status) => return Ok((status, made)),
-            End::TooLong => bail!(
-                "the command in the virtual machine did not end within {:?}",
-                job.limit
-            ),
+            End::Exit(status) => {
+                return Ok(Run {
+                    status: Some(status),
+                    made,
+                });
+            }
+            End::TooLong => return Ok(Run { status: None, made }),
             End::Failed(console) => {
                 eprintln!("vm: the machine failed, {attempt} of {ATTEMPTS} attempts:\n{console}");
             }

@@ -4,7 +4,7 @@ use clap::CommandFactory as _;
 use rstest::rstest;
 
 use super::{
-    args::{self, CheckCommand, Color, Format, WatchCommand},
+    args::{CheckCommand, Color, Format, WatchCommand},
     *,
 };
 use crate::view::check::Expectations;

@@ -114,40 +114,39 @@ fn parse_rule(action: u8, flags: u8, table: u8, attrs: Attrs<'_>) -> Rule {
 }
 
 #[rstest]
-#[case(1, 0, 254, &[], "from 10.1.2.0/24 lookup main", RuleAction::Lookup)]
-#[case(1, 2, 100, &[], "not from 10.1.2.0/24 lookup 100", RuleAction::Lookup)]
-#[case(1, 0, 0, &[], "from 10.1.2.0/24 lookup [l3mdev-table]", RuleAction::Lookup)]
+#[case([1, 0, 254], &[], "from 10.1.2.0/24 lookup main", RuleAction::Lookup)]
+#[case([1, 2, 100], &[], "not from 10.1.2.0/24 lookup 100", RuleAction::Lookup)]
+#[case([1, 0, 0], &[], "from 10.1.2.0/24 lookup [l3mdev-table]", RuleAction::Lookup)]
 #[case(
-    1, 8, 9, &[(3, &b"gone0\0"[..])],
+    [1, 8, 9], &[(3, &b"gone0\0"[..])],
     "from 10.1.2.0/24 iif gone0 [detached] lookup 9", RuleAction::Lookup
 )]
 #[case(
-    2, 4, 0, &[(4, &[7, 0, 0, 0][..])],
+    [2, 4, 0], &[(4, &[7, 0, 0, 0][..])],
     "from 10.1.2.0/24 goto 7 [unresolved]", RuleAction::Goto(7)
 )]
 #[case(
-    1, 0, 9, &[(10, &[1, 0, 0, 0][..]), (16, &[255, 0, 0, 0][..]), (22, &[6][..]), (24, &[80, 0, 80, 0][..])],
+    [1, 0, 9], &[(10, &[1, 0, 0, 0][..]), (16, &[255, 0, 0, 0][..]), (22, &[6][..]), (24, &[80, 0, 80, 0][..])],
     "from 10.1.2.0/24 fwmark 0x1/0xff ipproto tcp dport 80 lookup 9", RuleAction::Lookup
 )]
-#[case(8, 0, 0, &[(21, &[4][..])], "from 10.1.2.0/24 prohibit proto static", RuleAction::Prohibit)]
-#[case(3, 0, 0, &[], "from 10.1.2.0/24 nop", RuleAction::Nop)]
+#[case([8, 0, 0], &[(21, &[4][..])], "from 10.1.2.0/24 prohibit proto static", RuleAction::Prohibit)]
+#[case([3, 0, 0], &[], "from 10.1.2.0/24 nop", RuleAction::Nop)]
 #[case(
-    1, 0, 254, &[(14, &[0, 0, 0, 0][..])],
+    [1, 0, 254], &[(14, &[0, 0, 0, 0][..])],
     "from 10.1.2.0/24 lookup main suppress_prefixlength 0", RuleAction::Lookup
 )]
 #[case(
-    1, 0, 254, &[(14, &[255, 255, 255, 255][..])],
+    [1, 0, 254], &[(14, &[255, 255, 255, 255][..])],
     "from 10.1.2.0/24 lookup main", RuleAction::Lookup
 )]
 #[cfg(target_endian = "little")]
 fn a_rule_reads_as_ip_prints_it(
-    #[case] action: u8,
-    #[case] flags: u8,
-    #[case] table: u8,
+    #[case] numbers: [u8; 3],
     #[case] attrs: Attrs<'_>,
     #[case] text: &str,
     #[case] expected: RuleAction,
 ) {
+    let [action, flags, table] = numbers;
     let mut all = vec![(2, &[10, 1, 2, 0][..])];
     all.extend_from_slice(attrs);
     let rule = parse_rule(action, flags, table, &all);

@@ -15,7 +15,7 @@ use nix::sched::{CloneFlags, setns, unshare};
 use crate::command;
 
 /// Where `ip netns` keeps its names.
-pub(crate) const NAMES: &str = "/var/run/netns";
+pub(crate) const NAMES: &str = "/run/netns";
 
 /// A handle on a named network namespace. Cheap to clone; does not own the name (the
 /// [`Network`](crate::Network) that raised it does).

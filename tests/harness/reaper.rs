@@ -18,16 +18,11 @@ use crate::netns::NAMES;
 const SCRIPT: &str = r#"
 trap '' HUP INT TERM
 cat >/dev/null
-for file in "$1/$2"-*; do
-    [ -e "$file" ] || continue
-    for pid in $(ip netns pids "${file##*/}"); do kill -9 "$pid"; done
-done 2>/dev/null
-status=0
-for file in "$1/$2"-*; do
-    [ -e "$file" ] || continue
-    ip netns del "${file##*/}" || status=1
-done
-exit $status
+each() {
+    for file in "$2/$3"-*; do [ ! -e "$file" ] || echo "netns $1 ${file##*/}"; done
+}
+for pid in $(each pids "$@" | ip -force -batch - 2>/dev/null); do kill -9 "$pid"; done
+each del "$@" | ip -force -batch -
 "#;
 
 /// Deleting a handful of namespaces takes milliseconds; a machine under load gets this long.

@@ -44,7 +44,10 @@ impl Tmux {
         args.extend(["sh", "-c", &program, "sh"]);
         args.extend(argv);
         let mut command = tmux.command(&args);
-        command.env("TERM", "xterm-256color").env_remove("TMUX");
+        command
+            .env("TERM", "xterm-256color")
+            .env("LC_ALL", "C.UTF-8")
+            .env_remove("TMUX");
         let output = ns
             .run_with_sysfs(|| command.output())?
             .context("cannot start tmux")?;

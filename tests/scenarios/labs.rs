@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail, ensure};
 use harness::labs::{Flow, Mode, Scenario};
 use harness::traffic::Blast;
-use harness::{Lab, Topology, deadline, tmux::Tmux};
+use harness::{Lab, Topology, deadline};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -187,6 +187,38 @@ fn sigkill_of_the_owner_leaves_nothing_behind() -> Result<()> {
 }
 
 #[test]
+fn a_held_lab_goes_down_at_the_end_of_stdin_and_by_signal() -> Result<()> {
+    for signal in [None, Some(Signal::SIGINT)] {
+        let mut owner = Command::new(env!("CARGO_BIN_EXE_lab"))
+            .args(["raise", "router", "--traffic"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let stdin = owner.stdin.take();
+        let lines = BufReader::new(owner.stdout.take().context("no stdout")?).lines();
+        let up = lines
+            .map_while(Result::ok)
+            .any(|line| line.starts_with("up"));
+        ensure!(
+            up && !namespaces_of(owner.id())?.is_empty(),
+            "the lab is not up"
+        );
+        match signal {
+            Some(signal) => kill(Pid::from_raw(i32::try_from(owner.id())?), signal)?,
+            None => drop(stdin),
+        }
+        let limit = Duration::from_secs(20);
+        let status = deadline::wait_for("the end of the lab", limit, || Ok(owner.try_wait()?))?;
+        ensure!(status.success(), "{status} after {signal:?}");
+        ensure!(
+            namespaces_of(owner.id())?.is_empty(),
+            "left behind after {signal:?}"
+        );
+    }
+    Ok(())
+}
+
+#[test]
 fn errors_show_the_command_and_what_it_said() -> Result<()> {
     let broken = Topology::new("broken")
         .ns(&["n1"])
@@ -223,31 +255,9 @@ fn a_stale_namespace_is_removed() -> Result<()> {
     harness::command::run(&["ip", "netns", "add", name], "")?;
     drop(Topology::new("fresh").ns(&["n1"]).raise()?);
     ensure!(
-        !Path::new("/var/run/netns").join(name).exists(),
+        !Path::new("/run/netns").join(name).exists(),
         "{name} is still there"
     );
-    Ok(())
-}
-
-#[test]
-fn a_terminal_shows_what_the_program_wrote() -> Result<()> {
-    let limit = Duration::from_secs(10);
-    let network = Topology::new("terminal").ns(&["n1"]).raise()?;
-    let terminal = Tmux::start(network.ns("n1")?, (80, 24), &["sh"])?;
-    terminal.send_text("ls /sys/class/net; stty size")?;
-    terminal.send_keys(&["Enter"])?;
-    let screen = terminal.wait_for("a size", limit, |screen| screen.contains("24 80"))?;
-    ensure!(
-        screen.lines().any(|line| line.trim() == "lo"),
-        "not in the namespace:\n{screen}"
-    );
-    terminal.resize((100, 30))?;
-    terminal.send_text("stty size")?;
-    terminal.send_keys(&["Enter"])?;
-    terminal.wait_for("the new size", limit, |screen| screen.contains("30 100"))?;
-    terminal.send_text("exit 7")?;
-    terminal.send_keys(&["Enter"])?;
-    ensure!(terminal.exit_status(limit)? == 7);
     Ok(())
 }
 
@@ -266,7 +276,7 @@ fn namespaces_of(pid: u32) -> Result<Vec<String>> {
 }
 
 fn names() -> Result<Vec<String>> {
-    let entries = fs::read_dir("/var/run/netns")?;
+    let entries = fs::read_dir("/run/netns")?;
     entries
         .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
         .collect()

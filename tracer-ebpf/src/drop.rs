@@ -69,7 +69,7 @@ pub struct DropRecord {
     pub value: DropValue,
 }
 
-/// An ICMP or ICMPv6 error that passed a device, by the packet it complains about.
+/// An ICMP or `ICMPv6` error that passed a device, by the packet it complains about.
 #[repr(C)]
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout,

@@ -4,6 +4,10 @@
 // The target has atomic addition but no compare-and-swap, so that core's AtomicU64 lacks
 // fetch_add; the build of this crate for BPF needs unstable features anyway (build-std).
 #![cfg_attr(target_arch = "bpf", feature(core_intrinsics))]
+#![cfg_attr(
+    target_arch = "bpf",
+    expect(clippy::inline_always, reason = "programs are verified as one piece")
+)]
 #![cfg_attr(target_arch = "bpf", expect(internal_features, reason = "see above"))]
 
 #[cfg(target_arch = "bpf")]

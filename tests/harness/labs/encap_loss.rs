@@ -196,17 +196,10 @@ fn drops(lab: Topology, ns: &str, place: &str, matches: &[&str]) -> Topology {
         .map(|rule| format!("{rule} counter drop"))
         .collect();
     let chain = format!("type {kind} hook {hook} priority 0; policy accept;");
+    let rules = rules.join("\n");
     lab.nft(
         ns,
-        &format!(
-            "table {family} fault {{ chain c {{ {chain}
-{}
-}} }}",
-            rules.join(
-                "
-"
-            )
-        ),
+        &format!("table {family} fault {{\nchain c {{\n{chain}\n{rules}\n}}\n}}"),
     )
 }
 

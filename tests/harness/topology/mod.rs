@@ -19,7 +19,8 @@
 //! ```
 //!
 //! What follows a namespace's name is what one types after `ip route add`, `ip link add`, `nft -f -`
-//! and so on. Namespaces and veth pairs are made first, everything else in the order written.
+//! and so on. Namespaces and veth pairs are made first, then the rest, in the order written within
+//! each namespace; what comes after a `reach` happens after it in all of them.
 
 mod network;
 
@@ -57,16 +58,19 @@ impl From<(&str, &str, &str)> for End {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Tool {
     Ip,
+    /// `ip` with IPv6 where a command does not say the family.
+    Ip6,
     Bridge,
     Tc,
 }
 
 impl Tool {
-    pub(crate) fn name(self) -> &'static str {
+    pub(crate) fn argv(self) -> &'static [&'static str] {
         match self {
-            Self::Ip => "ip",
-            Self::Bridge => "bridge",
-            Self::Tc => "tc",
+            Self::Ip => &["ip"],
+            Self::Ip6 => &["ip", "-6"],
+            Self::Bridge => &["bridge"],
+            Self::Tc => &["tc"],
         }
     }
 }
@@ -191,9 +195,14 @@ impl Topology {
         self.ip(ns, &format!("route add {route}"))
     }
 
-    /// `ip rule add …`.
+    /// `ip rule add …`; a rule with an IPv6 address is one of `ip -6 rule`.
     pub fn rule(self, ns: &str, rule: &str) -> Self {
-        self.ip(ns, &format!("rule add {rule}"))
+        let tool = if rule.contains(':') {
+            Tool::Ip6
+        } else {
+            Tool::Ip
+        };
+        self.step(ns, Action::Command(tool, format!("rule add {rule}")))
     }
 
     /// A permanent neighbour: `ip neigh replace ADDRESS lladdr MAC dev DEV nud permanent`.
@@ -207,6 +216,11 @@ impl Topology {
     /// Any `ip` command: `link set eth0 mtu 1400`, `route append …`.
     pub fn ip(self, ns: &str, command: &str) -> Self {
         self.step(ns, Action::Command(Tool::Ip, command.to_owned()))
+    }
+
+    /// Any `ip -6` command, where nothing in it tells the family: `route del default`.
+    pub fn ip6(self, ns: &str, command: &str) -> Self {
+        self.step(ns, Action::Command(Tool::Ip6, command.to_owned()))
     }
 
     /// `bridge fdb replace …`.

@@ -100,9 +100,34 @@ impl Network {
                 .collect();
             batch_in(Tool::Ip, ns, &lines)?;
         }
-        let mut rest = topology.steps.as_slice();
+        if let Some(step) = topology
+            .steps
+            .iter()
+            .find(|step| self.ns(&step.ns).is_err())
+        {
+            self.ns(&step.ns)
+                .with_context(|| format!("{:?}", step.action))?;
+        }
+        let reach = |step: &Step| matches!(step.action, Action::Reach(_));
+        for part in topology.steps.split_inclusive(reach) {
+            let (last, rest) = match part.split_last() {
+                Some((last, rest)) if reach(last) => (Some(last), rest),
+                _ => (None, part),
+            };
+            for (role, ns) in self.spaces() {
+                let own: Vec<_> = rest.iter().filter(|step| step.ns == role).collect();
+                self.take(ns, &own)?;
+            }
+            if let Some(step) = last {
+                self.act(self.ns(&step.ns)?, &step.action)?;
+            }
+        }
+        self.settle()
+    }
+
+    /// Takes the steps of one namespace, with few processes: a batch for commands in a row.
+    fn take(&self, ns: &Netns, mut rest: &[&Step]) -> Result<()> {
         while let Some(first) = rest.first() {
-            let ns = self.ns(&first.ns)?;
             let (lines, tool) = leading_commands(rest);
             let done = if let Some(tool) = tool {
                 batch_in(tool, ns, &lines)?;
@@ -113,7 +138,7 @@ impl Network {
             };
             rest = rest.get(done..).unwrap_or_default();
         }
-        self.settle()
+        Ok(())
     }
 
     fn add_pairs(&self, pairs: &[(End, End)]) -> Result<()> {
@@ -194,23 +219,25 @@ fn add_namespaces(prefix: &str, roles: &[String]) -> Result<Vec<(String, Netns)>
 }
 
 /// The commands at the start of `steps` that one process of one tool can run.
-fn leading_commands(steps: &[Step]) -> (Vec<String>, Option<Tool>) {
+fn leading_commands(steps: &[&Step]) -> (Vec<String>, Option<Tool>) {
     let mut lines = Vec::new();
     let mut of = None;
     for step in steps {
         let Action::Command(tool, line) = &step.action else {
             break;
         };
-        if *of.get_or_insert((*tool, &step.ns)) != (*tool, &step.ns) {
+        if *of.get_or_insert(*tool) != *tool {
             break;
         }
         lines.push(line.clone());
     }
-    (lines, of.map(|(tool, _)| tool))
+    (lines, of)
 }
 
 fn batch_in(tool: Tool, ns: &Netns, lines: &[String]) -> Result<()> {
-    command::batch(&[tool.name(), "-n", ns.name()], lines)
+    let mut argv = tool.argv().to_vec();
+    argv.extend(["-n", ns.name()]);
+    command::batch(&argv, lines)
 }
 
 fn mac(end: &End) -> String {

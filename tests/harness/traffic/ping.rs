@@ -38,16 +38,19 @@ impl Ping {
         let (to, count) = (to.to_string(), self.count.to_string());
         let output = ns.output(&["ping", "-n", "-q", "-i0.2", "-W1", "-c", &count, &to])?;
         let text = String::from_utf8_lossy(&output.stdout);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        // ping gives up before it sends anything where connect(2) fails
+        if let Some(reason) = stderr.trim().strip_prefix("ping: connect: ") {
+            return Ok(Sent {
+                errors: [reason.to_owned()].into(),
+                ..Sent::default()
+            });
+        }
         let summary = text
             .lines()
             .find(|line| line.contains("packets transmitted"));
         let mut numbers = summary
-            .with_context(|| {
-                format!(
-                    "`ping {to}` said {text}{}",
-                    String::from_utf8_lossy(&output.stderr)
-                )
-            })?
+            .with_context(|| format!("`ping {to}` said {text}{stderr}"))?
             .split(", ")
             .filter_map(|part| part.split(' ').next()?.parse::<u64>().ok());
         let (sent, received) = (numbers.next(), numbers.next());

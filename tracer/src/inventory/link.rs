@@ -92,9 +92,8 @@ impl LinkKind {
             Self::Vlan { .. } => "vlan",
             Self::Vxlan { .. } => "vxlan",
             Self::Geneve { .. } => "geneve",
-            Self::Tunnel { kind, .. } => kind,
             Self::Vrf { .. } => "vrf",
-            Self::Other(kind) => kind,
+            Self::Tunnel { kind, .. } | Self::Other(kind) => kind,
         }
     }
 }

@@ -5,8 +5,12 @@
 
 mod fib;
 mod link;
+mod lookup;
 mod names;
 mod netns;
+mod role;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 
@@ -14,8 +18,10 @@ use serde::{Deserialize, Serialize};
 
 pub use fib::{Neighbour, Nexthop, Prefix, Route, Rule, RuleAction, table_name};
 pub use link::{Address, Link, LinkKind, Role};
+pub use lookup::{Explained, Match, Query, Seen};
 pub use names::{DropReasons, Names, Symbols};
 pub use netns::Netns;
+pub use role::assign_roles;
 
 use crate::event::{Ifindex, NetnsId};
 

@@ -2,7 +2,10 @@
 
 use std::net::IpAddr;
 
-use crate::event::{Ifindex, NetnsId, RouteDecision};
+use crate::{
+    event::{Ifindex, NetnsId, RouteDecision},
+    inventory::{Inventory, Query, Seen},
+};
 
 /// The lookup to be explained.
 #[derive(Clone, Copy, Debug)]
@@ -47,5 +50,36 @@ pub struct NoExplain;
 impl Explain for NoExplain {
     fn explain(&self, _: &Lookup, _: &RouteDecision) -> Option<Explanation> {
         None
+    }
+}
+
+impl Explain for Inventory {
+    fn explain(&self, lookup: &Lookup, decision: &RouteDecision) -> Option<Explanation> {
+        // a bridged packet was not routed
+        if decision.bridged {
+            return None;
+        }
+        let netns = self.netns.get(&lookup.netns)?;
+        let iif = lookup.iif.and_then(|dev| netns.links.get(&dev));
+        let query = Query {
+            ipv6: lookup.ipv6,
+            src: Some(lookup.src).filter(|a| !a.is_unspecified()),
+            dst: lookup.dst,
+            iif: iif.map(|l| l.name.as_str()),
+            mark: lookup.mark,
+        };
+        let seen = Seen {
+            kind: Some(decision.kind),
+            table: decision.table,
+            gateway: decision.gateway,
+            dev: decision.dev,
+        };
+        let found = netns.explain(&query, &seen)?;
+        Some(Explanation {
+            rule: found.rule,
+            prefsrc: found.route.prefsrc,
+            table: Some(found.route.table),
+            matched: Some(found.route.dst.to_string()),
+        })
     }
 }

@@ -1,10 +1,14 @@
 //! Source → decode → model → diagnose → views.
 
 mod config;
+mod feed;
+mod session;
+mod start;
 
-use std::{ops::ControlFlow, sync::Arc};
+use std::sync::Arc;
 
 pub use config::SessionConfig;
+pub use session::run;
 
 use crate::{
     diagnose::Finding,
@@ -53,12 +57,4 @@ pub struct SessionEnd {
     pub snapshot: Arc<Snapshot>,
     /// What is wrong.
     pub findings: Vec<Finding>,
-}
-
-/// Traces until the duration is over, a signal comes, or `on_event` breaks off.
-pub fn run(
-    _config: &SessionConfig,
-    _on_event: &mut dyn FnMut(PipelineEvent<'_>) -> ControlFlow<()>,
-) -> anyhow::Result<SessionEnd> {
-    anyhow::bail!("this build has no probe linked in yet")
 }

@@ -1,5 +1,7 @@
 //! The loaded object: its globals, programs and maps.
 
+use std::os::fd::AsFd as _;
+
 use aya::{
     Btf, Ebpf, EbpfLoader, VerifierLogLevel,
     maps::{Map, MapData, PerCpuArray, RingBuf},
@@ -7,7 +9,7 @@ use aya::{
 use tracer_abi::{
     NETNS_EDGE, NETNS_FULL,
     drop::{DropKey, DropValue, IcmpKey, IcmpValue},
-    filter::FilterProg,
+    filter::{FilterProg, TEST_FAMILY},
     flow::FlowValue,
     global,
     key::FlowKey,
@@ -38,8 +40,6 @@ pub struct ProbeConfig<'a> {
     pub devices: Option<Vec<Ifindex>>,
     /// Send each packet (`--packets`).
     pub each_packet: bool,
-    /// The kernel's part of the filter.
-    pub filter: FilterProg,
 }
 
 /// The kernel side, loaded. Everything is detached when it is dropped, or when the process ends.
@@ -64,7 +64,9 @@ pub struct Probe {
 }
 
 impl Probe {
-    /// Loads maps and programs; nothing is attached yet.
+    /// Loads maps and programs; nothing is attached yet, and nothing is recorded before
+    /// [`Probe::set_filter`]: a packet that one hook sees and the next one, not yet attached, does
+    /// not, would look lost.
     pub fn load(config: &ProbeConfig<'_>) -> Result<Self, ProbeError> {
         check_layout(&config.offsets)?;
         let multi = u32::from(!config.full.is_empty());
@@ -121,7 +123,7 @@ impl Probe {
         for id in &config.edge {
             probe.add_edge(*id)?;
         }
-        probe.set_filter(&config.filter)?;
+        probe.set_filter(&nothing())?;
         Ok(probe)
     }
 
@@ -150,6 +152,14 @@ impl Probe {
         KernelCounters::read(&self.counters)
     }
 
+    /// How often a program was skipped, because a packet interrupted it on the same CPU: what it
+    /// would have counted is missing.
+    pub fn skipped(&self) -> u64 {
+        let fds = self.ebpf.programs().filter_map(|(_, p)| p.fd().ok());
+        fds.filter_map(|fd| super::table::recursion_misses(fd.as_fd()).ok())
+            .sum()
+    }
+
     /// Starts reading the ring buffer; only once.
     pub fn read_ring(
         &mut self,
@@ -162,6 +172,17 @@ impl Probe {
             source,
         })
     }
+}
+
+/// A filter that no packet passes.
+fn nothing() -> FilterProg {
+    let mut filter = FilterProg {
+        len: 1,
+        ..FilterProg::default()
+    };
+    filter.clauses[0].test = TEST_FAMILY;
+    filter.clauses[0].family = u8::MAX;
+    filter
 }
 
 fn take(ebpf: &mut Ebpf, name: &'static str) -> Result<Map, ProbeError> {

@@ -3,7 +3,7 @@
 use std::{
     io,
     marker::PhantomData,
-    os::fd::{AsFd as _, AsRawFd as _},
+    os::fd::{AsFd as _, AsRawFd as _, BorrowedFd},
 };
 
 use aya::maps::{Map, MapData};
@@ -53,6 +53,34 @@ fn bpf(cmd: libc::c_int, attr: *mut u8, size: usize) -> io::Result<()> {
     } else {
         Ok(())
     }
+}
+
+/// How often the kernel skipped a program because it was already running on that CPU
+/// (`bpf_prog_info.recursion_misses`, from Linux 5.12 on; 0 before).
+pub(super) fn recursion_misses(program: BorrowedFd<'_>) -> io::Result<u64> {
+    const BPF_OBJ_GET_INFO_BY_FD: libc::c_int = 15;
+    /// Place of `recursion_misses` in `struct bpf_prog_info`, in words; part of the kernel's ABI.
+    const MISSES: usize = 26;
+    #[repr(C)]
+    #[derive(IntoBytes, Immutable)]
+    struct InfoAttr {
+        bpf_fd: u32,
+        info_len: u32,
+        info: u64,
+    }
+    let mut info = [0u64; MISSES + 1];
+    let mut attr = InfoAttr {
+        bpf_fd: program.as_raw_fd() as u32,
+        info_len: size_of_val(&info) as u32,
+        info: info.as_mut_ptr() as u64,
+    };
+    // the kernel fills as much of `info` as both sides know and leaves the rest zero
+    bpf(
+        BPF_OBJ_GET_INFO_BY_FD,
+        (&raw mut attr).cast(),
+        size_of::<InfoAttr>(),
+    )?;
+    Ok(info[MISSES])
 }
 
 /// A hash or array map with the shared types of its keys and values.

@@ -1,0 +1,243 @@
+//! From the kernel's tables and records into the model.
+
+use std::collections::HashMap;
+
+use tracer_abi::{
+    counter::Counter,
+    drop::{DropKey, DropRecord, DropValue, IcmpRecord},
+    flow::{FlowRecord, FlowValue},
+    key::FlowKey,
+    record::RouteFailRecord,
+    route::FailKey,
+};
+
+use crate::{
+    decode::{DecodeError, Decoder},
+    event::{Body, Event, KtimeNs},
+    model::{Loss, Model},
+    probe::{Batch, Probe, ProbeError},
+};
+
+/// An idle flow leaves the kernel's table after this time, when the table fills.
+const FLOW_IDLE_NS: u64 = 30_000_000_000;
+/// Ends of packets that are no loss leave the table soon: healthy TCP makes one or two for each
+/// connection.
+const NO_LOSS_IDLE_NS: u64 = 2_000_000_000;
+/// Tables are aged when they hold more than this.
+const FLOWS_FULL_ENOUGH: usize = 131_072 / 4;
+const DROPS_FULL_ENOUGH: usize = 16_384 / 2;
+/// A failed lookup counts when no later table answered within this time: a walk over all tables
+/// takes microseconds.
+const WALK_NS: u64 = 10_000_000;
+/// Clocks of two CPUs may differ a little: entries this much older are read again.
+const SLACK_NS: u64 = 10_000_000;
+
+/// Reads the kernel side into a model.
+pub(super) struct Feed {
+    decoder: Decoder,
+    scanned: KtimeNs,
+    undecoded: u64,
+    /// Failed lookups that the model knows of.
+    failed: HashMap<FailKey, u64>,
+}
+
+impl Feed {
+    pub(super) fn new(decoder: Decoder) -> Self {
+        Self {
+            decoder,
+            scanned: KtimeNs::default(),
+            undecoded: 0,
+            failed: HashMap::new(),
+        }
+    }
+
+    /// Decodes a batch of records, applies each and hands it on. Returns what `each` last
+    /// answered: false ends the batch.
+    pub(super) fn records(
+        &mut self,
+        batch: &Batch,
+        model: &mut Model,
+        mut each: impl FnMut(&Event) -> bool,
+    ) -> bool {
+        for record in batch {
+            match self.decoder.decode(record) {
+                Ok(Some(event)) => {
+                    model.apply(&event);
+                    if !each(&event) {
+                        return false;
+                    }
+                }
+                Ok(None) => {}
+                Err(e) => self.lost(&e),
+            }
+        }
+        true
+    }
+
+    fn lost(&mut self, e: &DecodeError) {
+        self.undecoded += 1;
+        tracing::debug!("record not decoded: {e}");
+    }
+
+    /// Applies every entry of the tables that changed since the last scan.
+    pub(super) fn scan(
+        &mut self,
+        probe: &Probe,
+        model: &mut Model,
+        now: KtimeNs,
+    ) -> Result<(), ProbeError> {
+        let since = self.scanned.0.saturating_sub(SLACK_NS);
+        self.scan_flows(probe, model, now, since)?;
+        self.scan_drops(probe, model, now, since)?;
+        let mut events = Vec::new();
+        probe.icmp.scan(|key, value| {
+            if value.last_ns >= since {
+                events.push(self.decoder.icmp(
+                    &IcmpRecord {
+                        key: *key,
+                        value: *value,
+                    },
+                    now,
+                ));
+            }
+        })?;
+        probe.route_fails.scan(|key, value| {
+            let settled = now.0.saturating_sub(value.last_ns) > WALK_NS;
+            let known = self.failed.get(key).copied().unwrap_or(0);
+            if settled && value.count > known {
+                self.failed.insert(*key, value.count);
+                let record = RouteFailRecord {
+                    key: *key,
+                    value: *value,
+                };
+                events.push(self.decoder.route_fail(&record, now));
+            }
+        })?;
+        self.apply(model, events);
+        self.scanned = now;
+        model.tick(now);
+        Ok(())
+    }
+
+    fn apply(
+        &mut self,
+        model: &mut Model,
+        events: impl IntoIterator<Item = Result<Event, DecodeError>>,
+    ) {
+        for event in events {
+            match event {
+                Ok(event) => model.apply(&event),
+                Err(e) => self.lost(&e),
+            }
+        }
+    }
+
+    fn scan_flows(
+        &mut self,
+        probe: &Probe,
+        model: &mut Model,
+        now: KtimeNs,
+        since: u64,
+    ) -> Result<(), ProbeError> {
+        let (mut events, mut idle, mut total) = (Vec::new(), Vec::new(), 0);
+        probe.flows.scan(|key, value| {
+            total += 1;
+            if value.last_ns >= since {
+                events.push(self.flow(key, value, now));
+            } else if now.0.saturating_sub(value.last_ns) > FLOW_IDLE_NS {
+                idle.push(*key);
+            }
+        })?;
+        self.apply(model, events);
+        if total < FLOWS_FULL_ENOUGH {
+            return Ok(());
+        }
+        for key in idle {
+            let Some(value) = probe.flows.take(&key)? else {
+                continue;
+            };
+            match self.flow(&key, &value, now) {
+                Ok(event) => {
+                    model.apply(&event);
+                    if let Body::Hop(hop) = &event.body {
+                        model.retire(&hop.key);
+                    }
+                }
+                Err(e) => self.lost(&e),
+            }
+        }
+        Ok(())
+    }
+
+    fn flow(&self, key: &FlowKey, value: &FlowValue, now: KtimeNs) -> Result<Event, DecodeError> {
+        self.decoder.flow(
+            &FlowRecord {
+                key: *key,
+                change: 0,
+                value: *value,
+            },
+            now,
+        )
+    }
+
+    fn scan_drops(
+        &mut self,
+        probe: &Probe,
+        model: &mut Model,
+        now: KtimeNs,
+        since: u64,
+    ) -> Result<(), ProbeError> {
+        let (mut seen, mut total) = (Vec::<(DropKey, DropValue)>::new(), 0);
+        probe.drops.scan(|key, value| {
+            total += 1;
+            seen.push((*key, *value));
+        })?;
+        for (key, value) in seen {
+            let idle = now.0.saturating_sub(value.last_ns);
+            let old = value.last_ns < since;
+            if old && idle < NO_LOSS_IDLE_NS {
+                continue;
+            }
+            let event = match self.decoder.drop(&DropRecord { key, value }, now) {
+                Ok(event) => event,
+                Err(e) => {
+                    if !old {
+                        self.lost(&e);
+                    }
+                    continue;
+                }
+            };
+            let loss = matches!(&event.body, Body::Drop(d) if d.loss);
+            if !old {
+                model.apply(&event);
+            }
+            let ages = if loss {
+                total > DROPS_FULL_ENOUGH && idle > FLOW_IDLE_NS
+            } else {
+                idle > NO_LOSS_IDLE_NS
+            };
+            if !ages {
+                continue;
+            }
+            if let Some(value) = probe.drops.take(&key)? {
+                let event = self.decoder.drop(&DropRecord { key, value }, now);
+                self.apply(model, [event]);
+            }
+        }
+        Ok(())
+    }
+
+    /// What was not shown, from the counters of both sides.
+    pub(super) fn loss(&self, probe: &Probe) -> Result<Loss, ProbeError> {
+        let counters = probe.counters()?;
+        Ok(Loss {
+            events: counters.get(Counter::RingFull),
+            evicted: counters.get(Counter::FlowsFull)
+                + counters.get(Counter::DropsFull)
+                + counters.get(Counter::IcmpFull)
+                + counters.get(Counter::RouteFailsFull),
+            undecoded: self.undecoded,
+            untracked: counters.get(Counter::Unreadable) + probe.skipped(),
+        })
+    }
+}

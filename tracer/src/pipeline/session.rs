@@ -1,0 +1,344 @@
+//! A live session: one loop that everything arrives at.
+
+use std::{
+    ops::ControlFlow,
+    os::unix::fs::MetadataExt as _,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result};
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::mpsc,
+    time::{MissedTickBehavior, interval, sleep_until},
+};
+
+use super::{
+    PipelineEvent, Ready, SessionConfig, SessionEnd,
+    feed::Feed,
+    start::{Started, attach, start},
+};
+use crate::{
+    decode::Decoder,
+    diagnose::{self, Finding},
+    event::{Ifindex, KtimeNs, NetnsId},
+    inventory::Inventory,
+    kernel::clock,
+    model::{Model, ModelConfig, Snapshot},
+    net::{
+        self, NetnsSelection,
+        watch::{Notice, Watcher},
+    },
+    probe::{Batch, Probe},
+    view::Limit,
+};
+
+/// Snapshots are taken this often, unless one takes long.
+const TICK: Duration = Duration::from_millis(250);
+/// A tick that took a fifth of the time or more is followed by a longer pause, so that a node with
+/// very many flows is not kept busy by looking at them.
+const PAUSE_FACTOR: u32 = 4;
+/// The configuration is read again this long after the first of a burst of changes.
+const DEBOUNCE: Duration = Duration::from_millis(150);
+/// Batches of records that wait; beyond, the ring buffer fills, which is counted.
+const BATCHES: usize = 64;
+
+/// `lo` has this number in every namespace (`LOOPBACK_IFINDEX`).
+const LOOPBACK: Ifindex = Ifindex(1);
+
+/// What can arrive at the loop beside time.
+enum Input {
+    Records(Batch),
+    Net(Notice),
+}
+
+/// Traces until the duration is over, a signal comes, or `on_event` breaks off.
+pub fn run(
+    config: &SessionConfig,
+    on_event: &mut dyn FnMut(PipelineEvent<'_>) -> ControlFlow<()>,
+) -> Result<SessionEnd> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the event loop")?;
+    runtime.block_on(async {
+        // before anything is attached, so that an early Ctrl-C also ends in order
+        let mut signals = Signals::new()?;
+        let mut config = config.clone();
+        config.filter.resolve_pids(netns_of_pid);
+        let mut session = Session::new(&config, start(&config)?)?;
+        session.run(&config, &mut signals, on_event).await
+    })
+}
+
+/// The signals that end a session in order.
+struct Signals([Signal; 3]);
+
+impl Signals {
+    fn new() -> Result<Self> {
+        let listen = |kind| signal(kind).context("cannot listen for signals");
+        Ok(Self([
+            listen(SignalKind::interrupt())?,
+            listen(SignalKind::terminate())?,
+            listen(SignalKind::hangup())?,
+        ]))
+    }
+
+    async fn recv(&mut self) {
+        let [interrupt, terminate, hangup] = &mut self.0;
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = hangup.recv() => {}
+        }
+    }
+}
+
+struct Session {
+    probe: Probe,
+    feed: Feed,
+    model: Model,
+    inventory: Arc<Inventory>,
+    selection: NetnsSelection,
+    limits: Vec<Limit>,
+    devices_given: bool,
+    wall_offset_ns: u64,
+    started: KtimeNs,
+    reread: Option<Instant>,
+    tick: Duration,
+}
+
+impl Session {
+    fn new(config: &SessionConfig, s: Started) -> Result<Self> {
+        let started = clock::now();
+        let mut session = Self {
+            feed: Feed::new(Decoder::new(Arc::new(s.facts.names))),
+            model: Model::new(ModelConfig {
+                started,
+                ..ModelConfig::default()
+            }),
+            inventory: Arc::new(s.inventory),
+            selection: s.selection,
+            limits: s.limits,
+            devices_given: !config.devices.is_empty(),
+            wall_offset_ns: s.facts.clock.wall_ns(KtimeNs(0)),
+            started,
+            reread: None,
+            tick: TICK,
+            probe: s.probe,
+        };
+        session.model_inventory();
+        Ok(session)
+    }
+
+    async fn run(
+        &mut self,
+        config: &SessionConfig,
+        signals: &mut Signals,
+        on_event: &mut dyn FnMut(PipelineEvent<'_>) -> ControlFlow<()>,
+    ) -> Result<SessionEnd> {
+        let (tx, mut rx) = mpsc::channel(BATCHES);
+        let records = tx.clone();
+        let ring = self
+            .probe
+            .read_ring(move |batch| records.blocking_send(Input::Records(batch)).is_ok())?;
+        let watcher = Watcher::start(move |notice| {
+            // nobody listens any more only when the session ends
+            let _sent = tx.blocking_send(Input::Net(notice));
+        })?;
+        // devices that came between the first look and the subscription
+        self.read_again();
+        let ready = self.ready();
+        let deadline = config.duration.map(|d| tokio::time::Instant::now() + d);
+        let mut flow = on_event(PipelineEvent::Ready(&ready));
+        let mut ticks = interval(self.tick);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        while flow.is_continue() {
+            flow = tokio::select! {
+                biased;
+                () = signals.recv() => ControlFlow::Break(()),
+                () = until(deadline) => ControlFlow::Break(()),
+                input = rx.recv() => match input {
+                    Some(input) => self.take(input, on_event),
+                    None => ControlFlow::Break(()),
+                },
+                _ = ticks.tick() => {
+                    let begun = Instant::now();
+                    let flow = self.look(on_event)?;
+                    let pause = TICK.max(begun.elapsed() * PAUSE_FACTOR);
+                    if pause != self.tick {
+                        self.tick = pause;
+                        ticks = interval(pause);
+                        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+                        ticks.reset();
+                    }
+                    flow
+                }
+            };
+        }
+        // what is still queued belongs to the picture, although nobody is told any more
+        let mut stopping = tokio::task::spawn_blocking(move || {
+            drop(watcher);
+            ring.stop();
+        });
+        let mut stopped = false;
+        while !stopped {
+            tokio::select! {
+                _ = &mut stopping => stopped = true,
+                Some(input) = rx.recv() => self.drain(input),
+            }
+        }
+        while let Ok(input) = rx.try_recv() {
+            self.drain(input);
+        }
+        self.end(ready)
+    }
+
+    fn drain(&mut self, input: Input) {
+        let _flow = self.take(input, &mut |_| ControlFlow::Continue(()));
+    }
+
+    fn ready(&self) -> Ready {
+        Ready {
+            inventory: self.inventory.clone(),
+            wall_offset_ns: self.wall_offset_ns,
+            started: self.started,
+            limits: self.limits.clone(),
+            devices: self.probe.attached().count(),
+        }
+    }
+
+    /// Takes one input in.
+    fn take(
+        &mut self,
+        input: Input,
+        on_event: &mut dyn FnMut(PipelineEvent<'_>) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        match input {
+            Input::Records(batch) => {
+                let mut flow = ControlFlow::Continue(());
+                self.feed.records(&batch, &mut self.model, |event| {
+                    flow = on_event(PipelineEvent::Event(event));
+                    flow.is_continue()
+                });
+                flow
+            }
+            Input::Net(notice) => {
+                self.noticed(notice);
+                ControlFlow::Continue(())
+            }
+        }
+    }
+
+    /// Follows the node's configuration: new devices at once, the rest after a moment.
+    fn noticed(&mut self, notice: Notice) {
+        match notice {
+            Notice::LinkChanged(ifindex, name, _up) => {
+                if ifindex != LOOPBACK && !self.devices_given {
+                    attach(&mut self.probe, ifindex, &name, &mut self.limits);
+                }
+            }
+            Notice::LinkGone(ifindex) => self.gone(ifindex),
+            Notice::Changed | Notice::Overrun => {}
+        }
+        self.reread.get_or_insert_with(Instant::now);
+    }
+
+    fn gone(&mut self, ifindex: Ifindex) {
+        self.probe.forget_device(ifindex);
+    }
+
+    /// Reads the configuration again; keeps the old one when that fails.
+    fn read_again(&mut self) {
+        self.reread = None;
+        let (inventory, _notes) = match net::read_inventory(&self.selection) {
+            Ok(read) => read,
+            Err(e) => {
+                tracing::warn!("the node's configuration could not be read again: {e}");
+                return;
+            }
+        };
+        for netns in inventory.netns.values().filter(|n| n.edge) {
+            if !self.inventory.netns.contains_key(&netns.id)
+                && let Err(e) = self.probe.add_edge(netns.id)
+            {
+                tracing::warn!("{e}");
+            }
+        }
+        for netns in self.inventory.netns.values().filter(|n| n.edge) {
+            if !inventory.netns.contains_key(&netns.id)
+                && let Err(e) = self.probe.remove_edge(netns.id)
+            {
+                tracing::warn!("{e}");
+            }
+        }
+        if !self.devices_given {
+            let links = inventory.home().into_iter().flat_map(|n| n.links.values());
+            for link in links.filter(|l| super::start::is_traced(l)) {
+                attach(&mut self.probe, link.ifindex, &link.name, &mut self.limits);
+            }
+        }
+        if *self.inventory != inventory {
+            self.inventory = Arc::new(inventory);
+            self.model_inventory();
+        }
+    }
+
+    fn model_inventory(&mut self) {
+        self.model.set_inventory(self.inventory.clone());
+        self.model.set_explain(self.inventory.clone());
+    }
+
+    /// Scans the tables and shows the picture.
+    fn look(
+        &mut self,
+        on_event: &mut dyn FnMut(PipelineEvent<'_>) -> ControlFlow<()>,
+    ) -> Result<ControlFlow<()>> {
+        if self.reread.is_some_and(|since| since.elapsed() >= DEBOUNCE) {
+            let before = self.inventory.clone();
+            self.read_again();
+            if !Arc::ptr_eq(&before, &self.inventory) {
+                let flow = on_event(PipelineEvent::Inventory(&self.inventory));
+                if flow.is_break() {
+                    return Ok(flow);
+                }
+            }
+        }
+        let (snapshot, findings) = self.picture()?;
+        Ok(on_event(PipelineEvent::Snapshot(&snapshot, &findings)))
+    }
+
+    fn picture(&mut self) -> Result<(Arc<Snapshot>, Vec<Finding>)> {
+        self.feed.scan(&self.probe, &mut self.model, clock::now())?;
+        self.model.set_loss(self.feed.loss(&self.probe)?);
+        let snapshot = Arc::new(self.model.snapshot());
+        let context = diagnose::Context::new(&snapshot, &self.inventory)
+            .with_answers_visible(!self.devices_given);
+        let findings = diagnose::run(&context);
+        Ok((snapshot, findings))
+    }
+
+    fn end(&mut self, ready: Ready) -> Result<SessionEnd> {
+        let (snapshot, findings) = self.picture()?;
+        Ok(SessionEnd {
+            ready,
+            inventory: self.inventory.clone(),
+            snapshot,
+            findings,
+        })
+    }
+}
+
+/// The network namespace of a process, when it is there and may be looked at.
+fn netns_of_pid(pid: u32) -> Option<NetnsId> {
+    let inode = std::fs::metadata(format!("/proc/{pid}/ns/net")).ok()?.ino();
+    Some(NetnsId(inode as u32))
+}
+
+async fn until(deadline: Option<tokio::time::Instant>) {
+    match deadline {
+        Some(at) => sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,148 @@
+//! Start-up: facts, configuration, kernel side, attachments, in the order that they need.
+
+use std::thread;
+
+use anyhow::{Context as _, Result, bail};
+use tracing::debug;
+
+use super::SessionConfig;
+use crate::{
+    event::{Ifindex, NetnsId},
+    inventory::{Inventory, Link, LinkKind},
+    kernel::{KernelFacts, features::Features},
+    net::{self, NetnsSelection},
+    probe::{Probe, ProbeConfig},
+    view::{Limit, Question},
+};
+
+/// Everything that a running session holds.
+pub(super) struct Started {
+    pub(super) facts: KernelFacts,
+    pub(super) inventory: Inventory,
+    pub(super) selection: NetnsSelection,
+    pub(super) probe: Probe,
+    pub(super) limits: Vec<Limit>,
+}
+
+/// Reads, loads and attaches.
+pub(super) fn start(config: &SessionConfig) -> Result<Started> {
+    // privileges first: without them every later error is only a consequence
+    Features::read(config.btf.as_deref()).check_permitted()?;
+    let selection = NetnsSelection::from_args(&config.netns);
+    let (facts, inventory, btf) = thread::scope(|scope| {
+        let facts = scope.spawn(|| KernelFacts::load(config.btf.as_deref()));
+        let btf = scope.spawn(|| load_btf(config));
+        let inventory = net::read_inventory(&selection);
+        (joined(facts), inventory, joined(btf))
+    });
+    let (facts, btf) = (facts??, btf??);
+    facts.features.check()?;
+    let (inventory, notes) = inventory?;
+    let mut limits: Vec<Limit> = notes
+        .into_iter()
+        .map(|n| limit(n, Question::Drops))
+        .collect();
+    if let Some(why) = &facts.no_symbols {
+        limits.push(limit(
+            format!("functions have no names: {why}"),
+            Question::Drops,
+        ));
+    }
+    let devices = wanted_devices(config, &inventory)?;
+    let mut probe = Probe::load(&probe_config(config, &facts, &inventory, &devices, &btf))?;
+    let missing = probe.attach_tracepoints(&btf)?;
+    limits.extend(missing.into_iter().map(|n| limit(n, Question::Routes)));
+    for (ifindex, name) in &devices {
+        attach(&mut probe, *ifindex, name, &mut limits);
+    }
+    probe.set_filter(&config.filter.lower().prog)?;
+    Ok(Started {
+        facts,
+        inventory,
+        selection,
+        probe,
+        limits,
+    })
+}
+
+/// Attaches to one device. That one device refuses is a limit of the picture, not the end of it.
+pub(super) fn attach(probe: &mut Probe, ifindex: Ifindex, name: &str, limits: &mut Vec<Limit>) {
+    match probe.attach_device(ifindex, name) {
+        Ok(attached) => debug!(name, attached, "device"),
+        Err(e) => limits.push(limit(e.to_string(), Question::Path)),
+    }
+}
+
+fn limit(text: String, hides: Question) -> Limit {
+    Limit { text, hides }
+}
+
+fn joined<T>(handle: thread::ScopedJoinHandle<'_, T>) -> Result<T> {
+    match handle.join() {
+        Ok(value) => Ok(value),
+        Err(_) => bail!("a start-up thread ended unexpectedly; this is a bug in tracer"),
+    }
+}
+
+fn load_btf(config: &SessionConfig) -> Result<aya::Btf> {
+    match &config.btf {
+        Some(path) => aya::Btf::parse_file(path, aya::Endianness::default())
+            .with_context(|| format!("cannot use {}", path.display())),
+        None => aya::Btf::from_sys_fs().context("cannot use /sys/kernel/btf/vmlinux"),
+    }
+}
+
+fn probe_config<'a>(
+    config: &SessionConfig,
+    facts: &KernelFacts,
+    inventory: &Inventory,
+    devices: &[(Ifindex, String)],
+    btf: &'a aya::Btf,
+) -> ProbeConfig<'a> {
+    let others = |edge: bool| -> Vec<NetnsId> {
+        inventory
+            .netns
+            .values()
+            .filter(|n| n.id != inventory.home && n.edge == edge)
+            .map(|n| n.id)
+            .collect()
+    };
+    ProbeConfig {
+        offsets: facts.offsets,
+        btf,
+        home: inventory.home,
+        full: others(false),
+        edge: others(true),
+        devices: (!config.devices.is_empty())
+            .then(|| devices.iter().map(|(ifindex, _)| *ifindex).collect()),
+        each_packet: config.each_packet,
+    }
+}
+
+/// The devices to attach to: those named by `-i`, or all but `lo`.
+fn wanted_devices(config: &SessionConfig, inventory: &Inventory) -> Result<Vec<(Ifindex, String)>> {
+    let Some(home) = inventory.home() else {
+        bail!("the network namespace that tracer runs in could not be read")
+    };
+    if config.devices.is_empty() {
+        let all = home.links.values().filter(|l| is_traced(l));
+        return Ok(all.map(|l| (l.ifindex, l.name.clone())).collect());
+    }
+    let mut devices = Vec::new();
+    for name in &config.devices {
+        let Some(link) = home.link_named(name) else {
+            let names: Vec<&str> = home.links.values().map(|l| l.name.as_str()).collect();
+            bail!(
+                "there is no device {name} in this network namespace; there are: {}",
+                names.join(" ")
+            );
+        };
+        devices.push((link.ifindex, link.name.clone()));
+    }
+    Ok(devices)
+}
+
+/// Everything but loopback.
+pub(super) fn is_traced(link: &Link) -> bool {
+    link.kind != LinkKind::Loopback
+}

@@ -5,42 +5,44 @@
 
 use std::{
     fs,
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result};
 
+use crate::sh;
+
 /// Changes nothing, and takes milliseconds also on a machine under load.
 const QUESTION: [&str; 4] = ["ip", "link", "show", "lo"];
 const PATIENCE: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(20);
 
-/// Asks, and waits for the answer for a limited time. A child that hangs is left behind: nothing can
-/// end it, and to wait for it would hang as well.
+/// Asks, and waits for the answer for a limited time.
 pub(super) fn network_answers() -> Result<bool> {
     if asked_before()? {
         return Ok(false);
     }
     let [program, args @ ..] = QUESTION;
-    // no pipe that it would hold open for ever
-    let mut child = Command::new(program)
-        .args(args)
-        .current_dir("/")
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .with_context(|| format!("cannot start `{}`", QUESTION.join(" ")))?;
+    Ok(ends_within(PATIENCE, Command::new(program).args(args))?.is_none())
+}
+
+/// Starts a program and waits for its end, with any status. The child that has not ended is handed
+/// back and must not be waited for: when it is in uninterruptible sleep, that would never return.
+fn ends_within(patience: Duration, command: &mut Command) -> Result<Option<Child>> {
+    // no pipe and no directory that it would hold for ever
+    command.current_dir("/").stdin(Stdio::null());
+    let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+    let mut child = child.with_context(|| format!("cannot start `{}`", sh::line(command)))?;
     let start = Instant::now();
-    while start.elapsed() < PATIENCE {
+    while start.elapsed() < patience {
         if child.try_wait()?.is_some() {
-            return Ok(true);
+            return Ok(None);
         }
         thread::sleep(POLL);
     }
-    Ok(false)
+    Ok(Some(child))
 }
 
 /// Whether such a question hangs already since longer than that, so that there need not be one more
@@ -92,6 +94,22 @@ mod tests {
         assert_eq!(asleep_since(&stat("D")), Some(Duration::from_secs(42)));
         assert_eq!(asleep_since(&stat("S")), None);
         assert_eq!(asleep_since(""), None);
+    }
+
+    #[test]
+    fn a_child_that_hangs_is_not_waited_for() {
+        let patience = Duration::from_millis(50);
+        let hangs = ends_within(patience, Command::new("sleep").arg("60")).unwrap();
+        let mut child = hangs.unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+
+        let patience = Duration::from_secs(30);
+        assert!(
+            ends_within(patience, &mut Command::new("false"))
+                .unwrap()
+                .is_none()
+        );
     }
 
     #[test]

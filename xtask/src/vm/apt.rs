@@ -59,14 +59,15 @@ impl Suite {
         };
         // since 7.0 linux-image-… is empty and depends on the packages that have the files
         let parts = names(format!("linux-binary-{build}"))?;
-        Ok(if parts.lines().any(|name| name.ends_with(build)) {
-            vec![
-                format!("linux-binary-{build}"),
-                format!("linux-modules-{build}"),
-            ]
+        let is_split = parts.lines().any(|name| name.ends_with(build));
+        // linux-base-… names the modules that are built in
+        let kinds: &[&str] = if is_split {
+            &["binary", "modules", "base"]
         } else {
-            vec![format!("linux-image-{build}")]
-        })
+            &["image"]
+        };
+        let package = |kind: &&str| format!("linux-{kind}-{build}");
+        Ok(kinds.iter().map(package).collect())
     }
 
     /// Downloads a package, of which apt checks the hash, and unpacks it below `target`.

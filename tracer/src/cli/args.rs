@@ -1,11 +1,15 @@
 //! Arguments. Parsing validates, and does nothing else.
 
-use std::{path::PathBuf, time::Duration};
+use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 
 use super::duration;
-use crate::{filter::Filter, pipeline::SessionConfig, view::check::Expectations};
+use crate::{
+    filter::{Filter, can_start_with},
+    pipeline::SessionConfig,
+    view::check::Expectations,
+};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -40,6 +44,25 @@ default judgement (no loss, no silence, no finding of severity error); --fail-on
 Exit status:
   0  pass            2  wrong arguments     4  inconclusive: no matching traffic, or
   1  error           3  fail                   events lost that could hide the answer";
+
+/// Writes `--tunnel DEV` as `--tunnel=DEV`. The value is optional, so that clap would take the first
+/// word of a filter for it, or with `=` required refuse the form with a blank.
+pub fn joined(words: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
+    let mut joined: Vec<OsString> = Vec::new();
+    for word in words {
+        let value = word
+            .to_str()
+            .is_some_and(|w| !w.starts_with('-') && !can_start_with(w));
+        match joined.last_mut() {
+            Some(last) if value && last == "--tunnel" => {
+                last.push("=");
+                last.push(word);
+            }
+            _ => joined.push(word),
+        }
+    }
+    joined
+}
 
 /// tracer: what this node did with each packet, per flow, and why
 #[derive(Clone, Debug, Parser, PartialEq)]

@@ -25,7 +25,7 @@ const USAGE: u8 = 2;
 
 /// Parses the arguments and does what they say.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let args = match Args::try_parse_from(args) {
+    let args = match Args::try_parse_from(args::joined(args)) {
         Ok(args) => args,
         Err(e) => {
             // help and version go to stdout and are no error; clap knows which is which

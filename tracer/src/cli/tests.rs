@@ -11,7 +11,7 @@ use crate::view::check::Expectations;
 
 fn parse(line: &str) -> Result<Args, String> {
     let words = std::iter::once("tracer").chain(line.split_whitespace());
-    Args::try_parse_from(words).map_err(|e| {
+    Args::try_parse_from(super::args::joined(words.into_iter().map(Into::into))).map_err(|e| {
         let text = e.to_string();
         text.lines().next().unwrap_or_default().to_owned()
     })
@@ -79,6 +79,8 @@ fn common_options_stand_anywhere(#[case] line: &str) {
 #[case("check --via a --via b", Expectations { via: vec!["a".into(), "b".into()], ..Expectations::default() })]
 #[case("check --tunnel", Expectations { tunnel: Some(None), ..Expectations::default() })]
 #[case("check --tunnel=vx0", Expectations { tunnel: Some(Some("vx0".into())), ..Expectations::default() })]
+#[case("check --tunnel vxlan udp", Expectations { tunnel: Some(Some("vxlan".into())), ..Expectations::default() })]
+#[case("check --tunnel ::1", Expectations { tunnel: Some(None), ..Expectations::default() })]
 #[case("check --tunnel udp", Expectations { tunnel: Some(None), ..Expectations::default() })]
 #[case("check --no-tunnel --not-via e --table main", Expectations { no_tunnel: true, not_via: vec!["e".into()], table: Some("main".into()), ..Expectations::default() })]
 #[case("check --max-drops 0 --min-packets 9 --fail-on no-route", Expectations { max_drops: Some(0), min_packets: Some(9), fail_on: vec!["no-route".into()], ..Expectations::default() })]

@@ -66,7 +66,10 @@ const ENDS: &[End] = &[
     end("UNIX_DISCONNECT", "*", When::Always),
     end("UNIX_SKIP_OOB", "*", When::Always),
     // each answered ping that no ping socket waits for: raw sockets got their copy
+    // (freed by ping_rcv() up to 6.1, by its callers later)
     end("NO_SOCKET", "ping_rcv", When::Always),
+    end("NO_SOCKET", "icmp_rcv", When::Always),
+    end("NO_SOCKET", "icmpv6_rcv", When::Always),
     end(UNSPECIFIED, "ping_rcv", When::Always),
     // neighbour discovery, MLD and IGMP messages that were worked in (up to 6.1)
     end(UNSPECIFIED, "icmpv6_rcv", When::Always),

@@ -36,6 +36,16 @@ pub struct Filter {
     expr: Option<Expr>,
 }
 
+/// Whether a filter can start with this word: an address, a keyword, a parenthesis, a negation.
+/// Tells `--tunnel udp port 53` from `--tunnel vx0`.
+pub fn can_start_with(word: &str) -> bool {
+    let address = word.split('/').next().unwrap_or(word);
+    word.contains(char::is_whitespace)
+        || word.starts_with(['(', '!'])
+        || hint::is_keyword(word)
+        || address.parse::<std::net::IpAddr>().is_ok()
+}
+
 impl Filter {
     /// Parses the text of a filter; blanks alone accept everything.
     pub fn parse(text: &str) -> Result<Self, FilterError> {

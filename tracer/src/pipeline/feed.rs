@@ -1,11 +1,14 @@
 //! From the kernel's tables and records into the model.
 
+use std::collections::HashMap;
+
 use tracer_abi::{
     counter::Counter,
     drop::{DropKey, DropRecord, DropValue, IcmpRecord},
     flow::{FlowRecord, FlowValue},
     key::FlowKey,
     record::RouteFailRecord,
+    route::FailKey,
 };
 
 use crate::{
@@ -23,6 +26,9 @@ const NO_LOSS_IDLE_NS: u64 = 2_000_000_000;
 /// Tables are aged when they hold more than this.
 const FLOWS_FULL_ENOUGH: usize = 131_072 / 4;
 const DROPS_FULL_ENOUGH: usize = 16_384 / 2;
+/// A failed lookup counts when no later table answered within this time: a walk over all tables
+/// takes microseconds.
+const WALK_NS: u64 = 10_000_000;
 /// Clocks of two CPUs may differ a little: entries this much older are read again.
 const SLACK_NS: u64 = 10_000_000;
 
@@ -31,6 +37,8 @@ pub(super) struct Feed {
     decoder: Decoder,
     scanned: KtimeNs,
     undecoded: u64,
+    /// Failed lookups that the model knows of.
+    failed: HashMap<FailKey, u64>,
 }
 
 impl Feed {
@@ -39,6 +47,7 @@ impl Feed {
             decoder,
             scanned: KtimeNs::default(),
             undecoded: 0,
+            failed: HashMap::new(),
         }
     }
 
@@ -93,7 +102,10 @@ impl Feed {
             }
         })?;
         probe.route_fails.scan(|key, value| {
-            if value.last_ns >= since && value.count > 0 {
+            let settled = now.0.saturating_sub(value.last_ns) > WALK_NS;
+            let known = self.failed.get(key).copied().unwrap_or(0);
+            if settled && value.count > known {
+                self.failed.insert(*key, value.count);
                 let record = RouteFailRecord {
                     key: *key,
                     value: *value,

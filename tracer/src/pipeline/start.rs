@@ -55,6 +55,7 @@ pub(super) fn start(config: &SessionConfig) -> Result<Started> {
     for (ifindex, name) in &devices {
         attach(&mut probe, *ifindex, name, &mut limits);
     }
+    probe.set_filter(&config.filter.lower().prog)?;
     Ok(Started {
         facts,
         inventory,
@@ -115,7 +116,6 @@ fn probe_config<'a>(
         devices: (!config.devices.is_empty())
             .then(|| devices.iter().map(|(ifindex, _)| *ifindex).collect()),
         each_packet: config.each_packet,
-        filter: config.filter.lower().prog,
     }
 }
 

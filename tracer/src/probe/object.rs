@@ -9,7 +9,7 @@ use aya::{
 use tracer_abi::{
     NETNS_EDGE, NETNS_FULL,
     drop::{DropKey, DropValue, IcmpKey, IcmpValue},
-    filter::FilterProg,
+    filter::{FilterProg, TEST_FAMILY},
     flow::FlowValue,
     global,
     key::FlowKey,
@@ -40,8 +40,6 @@ pub struct ProbeConfig<'a> {
     pub devices: Option<Vec<Ifindex>>,
     /// Send each packet (`--packets`).
     pub each_packet: bool,
-    /// The kernel's part of the filter.
-    pub filter: FilterProg,
 }
 
 /// The kernel side, loaded. Everything is detached when it is dropped, or when the process ends.
@@ -66,7 +64,9 @@ pub struct Probe {
 }
 
 impl Probe {
-    /// Loads maps and programs; nothing is attached yet.
+    /// Loads maps and programs; nothing is attached yet, and nothing is recorded before
+    /// [`Probe::set_filter`]: a packet that one hook sees and the next one, not yet attached, does
+    /// not, would look lost.
     pub fn load(config: &ProbeConfig<'_>) -> Result<Self, ProbeError> {
         check_layout(&config.offsets)?;
         let multi = u32::from(!config.full.is_empty());
@@ -123,7 +123,7 @@ impl Probe {
         for id in &config.edge {
             probe.add_edge(*id)?;
         }
-        probe.set_filter(&config.filter)?;
+        probe.set_filter(&nothing())?;
         Ok(probe)
     }
 
@@ -156,7 +156,8 @@ impl Probe {
     /// would have counted is missing.
     pub fn skipped(&self) -> u64 {
         let fds = self.ebpf.programs().filter_map(|(_, p)| p.fd().ok());
-        fds.filter_map(|fd| super::table::recursion_misses(fd.as_fd()).ok()).sum()
+        fds.filter_map(|fd| super::table::recursion_misses(fd.as_fd()).ok())
+            .sum()
     }
 
     /// Starts reading the ring buffer; only once.
@@ -171,6 +172,17 @@ impl Probe {
             source,
         })
     }
+}
+
+/// A filter that no packet passes.
+fn nothing() -> FilterProg {
+    let mut filter = FilterProg {
+        len: 1,
+        ..FilterProg::default()
+    };
+    filter.clauses[0].test = TEST_FAMILY;
+    filter.clauses[0].family = u8::MAX;
+    filter
 }
 
 fn take(ebpf: &mut Ebpf, name: &'static str) -> Result<Map, ProbeError> {

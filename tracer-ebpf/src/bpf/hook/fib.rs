@@ -15,12 +15,10 @@ use tracer_abi::{
     counter::Counter,
     key::{FAMILY_IPV4, FAMILY_IPV6, Tuple},
     offset::Off,
-    record::{KIND_ROUTE_FAIL, RouteFailRecord},
     route::{FailKey, FailValue, LookupSlot},
 };
 
 use crate::bpf::{
-    emit::{WAKE, emit},
     kmem::{ld, read},
     lookup,
     maps::{ROUTE_FAILS, count, last_rx, lookup_slot, netns_scope, off},
@@ -280,17 +278,10 @@ fn fail(l: &Lookup) {
         pid: (bpf_get_current_pid_tgid() >> 32) as u32,
         comm: bpf_get_current_comm().unwrap_or([0; 16]),
     };
+    // No record: whether the walk failed is known only when it ended. User space reads the table.
     if ROUTE_FAILS.insert(&key, &value, 0).is_err() {
         count(Counter::RouteFailsFull);
-        return;
     }
-    emit::<RouteFailRecord>(KIND_ROUTE_FAIL, WAKE, |p| {
-        // SAFETY: `p` is the reserved payload.
-        unsafe {
-            (*p).key = key;
-            (*p).value = value;
-        }
-    });
 }
 
 /// A later table answered: the walk did not fail.

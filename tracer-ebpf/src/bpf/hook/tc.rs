@@ -41,6 +41,15 @@ fn egress(ctx: &TcContext) {
     let ethertype = u16::from_be(c.protocol as u16);
     let linear = skb.layout.linear(skb.layout.network);
     if !parse_wanted(&linear, ethertype, w) {
+        #[cfg(feature = "log")]
+        aya_log_ebpf::debug!(
+            ctx,
+            "if{} out: not recorded, ethertype {:x}, {} bytes, {} linear",
+            c.ifindex,
+            ethertype,
+            c.len,
+            linear.len
+        );
         return;
     }
     let netns = if multi_netns() {

@@ -211,8 +211,17 @@ impl Case<'_> {
     }
 
     fn default_judgement(&mut self, flows: &[&Flow]) {
+        // what is wrong comes before what it does to single flows, and says it for them
+        let errors: Vec<&Finding> = self
+            .seen
+            .findings
+            .iter()
+            .filter(|f| f.severity == Severity::Error && concerns(f, flows))
+            .collect();
+        self.failed.extend(errors.iter().map(|f| finding_reason(f)));
+        let explained = |f: &Flow| errors.iter().any(|e| e.subject.flows.contains(&f.id));
         let (mut dropped, mut silent, mut routeless) = (Vec::new(), Vec::new(), Vec::new());
-        for f in flows {
+        for f in flows.iter().filter(|f| !explained(f)) {
             let name = flow_name(&f.id.tuple);
             // a sender without a route is dropped by the name of its errno: said below
             let no_packet = f.forward.packets == 0 && !f.route_failures.is_empty();
@@ -242,16 +251,6 @@ impl Case<'_> {
         name_some(&mut self.failed, dropped);
         name_some(&mut self.failed, routeless);
         name_some(&mut self.failed, silent);
-        let errors = self
-            .seen
-            .findings
-            .iter()
-            .filter(|f| f.severity == Severity::Error);
-        let errors: Vec<String> = errors
-            .filter(|f| concerns(f, flows))
-            .map(finding_reason)
-            .collect();
-        self.failed.extend(errors);
     }
 
     fn fail_on(&mut self, flows: &[&Flow]) {

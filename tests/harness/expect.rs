@@ -112,6 +112,33 @@ pub fn path(flow: &Value, wanted: &[Value]) -> Result<()> {
     Ok(())
 }
 
+/// Requires exactly these devices on the path of a flow or of its `reply`, as `in lxc-p1`, each
+/// passed by `packets`.
+pub fn hops(flow: &Value, packets: u64, wanted: &[&str]) -> Result<()> {
+    let steps = list(flow, "path")?;
+    let got: Vec<String> = steps
+        .iter()
+        .filter_map(|step| step.get("hop"))
+        .map(|hop| format!("{} {}×{}", text(hop, "dir"), text(hop, "dev"), hop["packets"]))
+        .collect();
+    let wanted: Vec<String> = wanted
+        .iter()
+        .map(|hop| format!("{hop}×{packets}"))
+        .collect();
+    ensure!(
+        got == wanted,
+        "wanted the hops {wanted:?}, got {got:?}; the path is:\n{}",
+        lines(steps, Value::to_string)
+    );
+    Ok(())
+}
+
+/// Requires that `got`, a flow, a reply or a part of one, contains `wanted`.
+pub fn is(got: &Value, wanted: &Value) -> Result<()> {
+    ensure!(contains(got, wanted), "wanted {wanted}, got {got}");
+    Ok(())
+}
+
 /// Requires that no step of the path contains `unwanted`.
 pub fn not_on_path(flow: &Value, unwanted: &Value) -> Result<()> {
     let got = list(flow, "path")?;
@@ -226,11 +253,7 @@ fn lines(values: &[Value], show: impl Fn(&Value) -> String) -> String {
 
 /// A flow without its path.
 fn summary(flow: &Value) -> String {
-    let text = |key: &str| match flow.get(key) {
-        Some(Value::String(text)) => text.clone(),
-        Some(other) => other.to_string(),
-        None => "-".to_owned(),
-    };
+    let text = |key| text(flow, key);
     format!(
         "{} {}:{} > {}:{} scope {} packets {} outcome {} drops {}",
         text("proto"),
@@ -243,6 +266,14 @@ fn summary(flow: &Value) -> String {
         text("outcome"),
         text("drops"),
     )
+}
+
+fn text(value: &Value, key: &str) -> String {
+    match value.get(key) {
+        Some(Value::String(text)) => text.clone(),
+        Some(other) => other.to_string(),
+        None => "-".to_owned(),
+    }
 }
 
 #[cfg(test)]

@@ -8,13 +8,16 @@
 //! - [`topology`]: the builder that a lab is written with.
 //! - [`traffic`]: senders and echo servers.
 //! - [`tracer`]: the program under test as a process inside a namespace.
-//! - [`expect`]: assertions on its JSON. [`tmux`]: a terminal for its TUI.
+//! - [`observe`]: tracer beside a lab's traffic. [`expect`]: assertions on its JSON.
+//! - [`tmux`]: a terminal for its TUI.
 
+pub mod brief;
 pub mod command;
 pub mod deadline;
 pub mod expect;
 pub mod labs;
 pub mod netns;
+pub mod observe;
 pub mod reaper;
 pub mod tmux;
 pub mod topology;
@@ -23,6 +26,7 @@ pub mod traffic;
 
 pub use labs::Lab;
 pub use netns::Netns;
+pub use observe::Observed;
 pub use topology::{Network, Topology};
 pub use tracer::Tracer;
 

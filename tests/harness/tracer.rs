@@ -285,7 +285,7 @@ impl Output {
     }
 
     fn wait_line(&self, limit: Duration, wanted: &dyn Fn(&str) -> bool) -> Option<String> {
-        let end = Instant::now() + limit;
+        let end = Instant::now() + deadline::scaled(limit);
         let (collected, changed) = &*self.shared;
         let mut guard = lock(collected);
         let mut seen = 0;

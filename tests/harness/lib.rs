@@ -10,11 +10,13 @@
 //! - [`tracer`]: the program under test as a process inside a namespace.
 //! - [`expect`]: assertions on its JSON. [`tmux`]: a terminal for its TUI.
 
+pub mod bpf;
 pub mod command;
 pub mod deadline;
 pub mod expect;
 pub mod labs;
 pub mod netns;
+pub mod pace;
 pub mod reaper;
 pub mod tmux;
 pub mod topology;

@@ -92,7 +92,16 @@ impl Foreign {
             Place::Last => F_AFTER,
         };
         // {prog_fd, target_ifindex, attach_type, flags} {relative_fd, -, expected_revision}
-        let mut attr = [program.as_raw_fd() as u32, ifindex, hook as u32, order, 0, 0, 0, 0];
+        let mut attr = [
+            program.as_raw_fd() as u32,
+            ifindex,
+            hook as u32,
+            order,
+            0,
+            0,
+            0,
+            0,
+        ];
         let link = ns
             .run(|| bpf_fd(LINK_CREATE, &mut attr))?
             .with_context(|| format!("cannot attach a foreign tcx program to {dev}"))?;
@@ -188,7 +197,9 @@ fn info(program: &OwnedFd) -> Result<Program> {
     let id = head.get(4..8).and_then(|id| id.try_into().ok());
     Ok(Program {
         id: id.map(u32::from_ne_bytes).context("no id")?,
-        name: CStr::from_bytes_until_nul(name)?.to_string_lossy().into_owned(),
+        name: CStr::from_bytes_until_nul(name)?
+            .to_string_lossy()
+            .into_owned(),
     })
 }
 
@@ -226,19 +237,19 @@ fn counting(map: i32, length: i32, answer: i32) -> Vec<u64> {
             | u64::from(imm as u32) << 32
     }
     vec![
-        insn(0x61, 6, 1, 0, 0),          // r6 = skb->len
-        insn(0x55, 6, 0, 9, length),     // if r6 != length goto out
-        insn(0x62, 10, 0, -4, 0),        // *(u32 *)(fp - 4) = 0
-        insn(0xbf, 2, 10, 0, 0),         // r2 = fp
-        insn(0x07, 2, 0, 0, -4),         // r2 -= 4
-        insn(0x18, 1, 1, 0, map),        // r1 = map, two slots
+        insn(0x61, 6, 1, 0, 0),      // r6 = skb->len
+        insn(0x55, 6, 0, 9, length), // if r6 != length goto out
+        insn(0x62, 10, 0, -4, 0),    // *(u32 *)(fp - 4) = 0
+        insn(0xbf, 2, 10, 0, 0),     // r2 = fp
+        insn(0x07, 2, 0, 0, -4),     // r2 -= 4
+        insn(0x18, 1, 1, 0, map),    // r1 = map, two slots
         insn(0, 0, 0, 0, 0),
-        insn(0x85, 0, 0, 0, 1),          // r0 = bpf_map_lookup_elem(r1, r2)
-        insn(0x15, 0, 0, 2, 0),          // if r0 == 0 goto out
-        insn(0xb7, 1, 0, 0, 1),          // r1 = 1
-        insn(0xdb, 0, 1, 0, 0),          // lock *(u64 *)r0 += r1
-        insn(0xb7, 0, 0, 0, answer),     // out: r0 = answer
-        insn(0x95, 0, 0, 0, 0),          // exit
+        insn(0x85, 0, 0, 0, 1),      // r0 = bpf_map_lookup_elem(r1, r2)
+        insn(0x15, 0, 0, 2, 0),      // if r0 == 0 goto out
+        insn(0xb7, 1, 0, 0, 1),      // r1 = 1
+        insn(0xdb, 0, 1, 0, 0),      // lock *(u64 *)r0 += r1
+        insn(0xb7, 0, 0, 0, answer), // out: r0 = answer
+        insn(0x95, 0, 0, 0, 0),      // exit
     ]
 }
 

@@ -93,7 +93,10 @@ fn bulk_tcp_with_offload() -> Result<()> {
     let (rx, tx) = settled(node, before)?;
     let report = tracer.interrupt(pace::limit(20))?.json()?;
     expect::no_loss(&report)?;
-    let flow = expect::flow(&report, &json!({"proto": "tcp", "dst": "10.2.0.2", "dport": 8}))?;
+    let flow = expect::flow(
+        &report,
+        &json!({"proto": "tcp", "dst": "10.2.0.2", "dport": 8}),
+    )?;
     let (came, left) = (sum_at(&[flow], "in", "in")?, sum_at(&[flow], "out", "out")?);
     println!("{bytes} bytes of TCP: in {rx:?}, out {tx:?}; seen in {came:?}, out {left:?}");
     ensure!(came == left, "{came:?} came in, {left:?} left");
@@ -163,7 +166,15 @@ fn quiet_router() -> Result<Lab> {
         let mac = lab.ns(peer)?.exec(&["cat", &path])?;
         for address in addresses {
             lab.ns(ns)?.exec(&[
-                "ip", "neigh", "replace", address, "lladdr", mac.trim(), "dev", dev, "nud",
+                "ip",
+                "neigh",
+                "replace",
+                address,
+                "lladdr",
+                mac.trim(),
+                "dev",
+                dev,
+                "nud",
                 "permanent",
             ])?;
         }

@@ -35,7 +35,10 @@ fn payload_and_order_stay_the_same() -> Result<()> {
     for args in modes {
         let tracer = Tracer::start(lab.node(), args)?;
         let with = Transferred::over(&lab)?;
-        ensure!(with == without, "with {args:?} {with:?}, without {without:?}");
+        ensure!(
+            with == without,
+            "with {args:?} {with:?}, without {without:?}"
+        );
         tracer.interrupt(pace::limit(20))?;
     }
     let after = Transferred::over(&lab)?;
@@ -48,7 +51,8 @@ fn foreign_tcx_programs_run_before_and_behind_it() -> Result<()> {
     for signal in [Signal::SIGINT, Signal::SIGKILL] {
         let lab = Lab::raise("router", None)?;
         let node = lab.node();
-        let attach = |hook, place, answer| Foreign::attach(node, "out", (hook, place), LENGTH, answer);
+        let attach =
+            |hook, place, answer| Foreign::attach(node, "out", (hook, place), LENGTH, answer);
         let next = attach(Hook::Egress, Place::First, Answer::Next)?;
         let pass = attach(Hook::Egress, Place::Last, Answer::Pass)?;
         // echoes come back through here
@@ -83,10 +87,19 @@ fn foreign_tcx_programs_run_before_and_behind_it() -> Result<()> {
 fn the_verdict_of_a_foreign_program_stands() -> Result<()> {
     let lab = Lab::raise("router", None)?;
     let node = lab.node();
-    let drop = Foreign::attach(node, "out", (Hook::Egress, Place::Last), LENGTH, Answer::Drop)?;
+    let drop = Foreign::attach(
+        node,
+        "out",
+        (Hook::Egress, Place::Last),
+        LENGTH,
+        Answer::Drop,
+    )?;
     let tracer = Tracer::start(node, &["check", "-o", "json", "--for", "1h", "udp port 7"])?;
     let sent = datagrams().wait(pace::limit(1)).send(lab.ns("a")?)?;
-    ensure!(sent.lost(), "what a foreign program drops came through: {sent}");
+    ensure!(
+        sent.lost(),
+        "what a foreign program drops came through: {sent}"
+    );
     ensure!(drop.packets()? == u64::from(ROUND));
     let report = tracer.interrupt(pace::limit(20))?.expect_code(3)?.json()?;
     let flow = expect::flow(&report, &json!({"dst": "10.2.0.2", "dport": 7}))?;
@@ -107,9 +120,8 @@ fn clsact_filters_go_on_and_no_qdisc_is_added() -> Result<()> {
                 "matchall", "action", "gact", "pass",
             ])?;
         }
-        let counts = || -> Result<[u64; 2]> {
-            Ok([filtered(node, "ingress")?, filtered(node, "egress")?])
-        };
+        let counts =
+            || -> Result<[u64; 2]> { Ok([filtered(node, "ingress")?, filtered(node, "egress")?]) };
         let qdiscs = || -> Result<Vec<String>> {
             DEVICES
                 .iter()
@@ -119,30 +131,55 @@ fn clsact_filters_go_on_and_no_qdisc_is_added() -> Result<()> {
         let (before, start) = (qdiscs()?, counts()?);
         let each = u64::from(ROUND);
         round(&lab)?;
-        ensure!(counts()? == start.map(|count| count + each), "{:?}", counts()?);
+        ensure!(
+            counts()? == start.map(|count| count + each),
+            "{:?}",
+            counts()?
+        );
         let tracer = Tracer::start(node, &["check", "-o", "json", "--for", "1h", "udp port 7"])?;
         ensure!(qdiscs()? == before, "a qdisc was added: {:?}", qdiscs()?);
         round(&lab)?;
-        ensure!(counts()? == start.map(|count| count + 2 * each), "{:?}", counts()?);
+        ensure!(
+            counts()? == start.map(|count| count + 2 * each),
+            "{:?}",
+            counts()?
+        );
         end(tracer, signal, each)?;
         gone(node, &[])?;
         round(&lab)?;
-        ensure!(counts()? == start.map(|count| count + 3 * each), "{:?}", counts()?);
-        ensure!(qdiscs()? == before, "other qdiscs afterwards: {:?}", qdiscs()?);
+        ensure!(
+            counts()? == start.map(|count| count + 3 * each),
+            "{:?}",
+            counts()?
+        );
+        ensure!(
+            qdiscs()? == before,
+            "other qdiscs afterwards: {:?}",
+            qdiscs()?
+        );
     }
     Ok(())
 }
 
 #[test]
 fn nothing_is_left_behind() -> Result<()> {
-    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGKILL] {
+    for signal in [
+        Signal::SIGINT,
+        Signal::SIGTERM,
+        Signal::SIGHUP,
+        Signal::SIGKILL,
+    ] {
         let lab = Lab::raise("router", None)?;
         let node = lab.node();
         let others = ours()?;
         let tracer = Tracer::start(node, &["check", "-o", "json", "--for", "1h", "udp port 7"])?;
         ensure!(ours()?.len() > others.len(), "no program is loaded");
         for dev in DEVICES {
-            ensure!(chain(node, dev)? == ["tracer_egress"], "{:?}", chain(node, dev)?);
+            ensure!(
+                chain(node, dev)? == ["tracer_egress"],
+                "{:?}",
+                chain(node, dev)?
+            );
         }
         round(&lab)?;
         end(tracer, signal, u64::from(ROUND))?;
@@ -183,7 +220,10 @@ fn end(tracer: Tracer, signal: Signal, packets: u64) -> Result<()> {
             .filter(|step| expect::contains(step, &hop))
             .filter_map(|step| step["hop"]["packets"].as_u64())
             .sum();
-        ensure!(count == packets, "{count} packets at {dev}, wanted {packets}: {seen:?}");
+        ensure!(
+            count == packets,
+            "{count} packets at {dev}, wanted {packets}: {seen:?}"
+        );
     }
     Ok(())
 }
@@ -195,12 +235,18 @@ fn gone(node: &Netns, others: &[Program]) -> Result<()> {
     for dev in DEVICES {
         deadline::wait_for("the end of the attachments", pace::limit(5), || {
             let left = chain(node, dev)?;
-            Ok(left.iter().all(|name| !name.starts_with("tracer")).then_some(()))
+            Ok(left
+                .iter()
+                .all(|name| !name.starts_with("tracer"))
+                .then_some(()))
         })?;
     }
     deadline::wait_for("the end of the programs", pace::limit(10), || {
         let left = ours()?;
-        Ok(left.iter().all(|program| others.contains(program)).then_some(()))
+        Ok(left
+            .iter()
+            .all(|program| others.contains(program))
+            .then_some(()))
     })
 }
 
@@ -230,7 +276,10 @@ fn filtered(node: &Netns, side: &str) -> Result<u64> {
     let packets: Vec<u64> = actions
         .filter_map(|action| action["stats"]["packets"].as_u64())
         .collect();
-    ensure!(packets.len() == 1, "no single filter with a counter: {text}");
+    ensure!(
+        packets.len() == 1,
+        "no single filter with a counter: {text}"
+    );
     Ok(packets[0])
 }
 

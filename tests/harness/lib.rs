@@ -12,12 +12,14 @@
 //! - [`tmux`]: a terminal for its TUI.
 
 pub mod brief;
+pub mod bpf;
 pub mod command;
 pub mod deadline;
 pub mod expect;
 pub mod labs;
 pub mod netns;
 pub mod observe;
+pub mod pace;
 pub mod reaper;
 pub mod tmux;
 pub mod topology;

@@ -11,8 +11,8 @@
 //! - [`observe`]: tracer beside a lab's traffic. [`expect`]: assertions on its JSON.
 //! - [`tmux`]: a terminal for its TUI.
 
-pub mod brief;
 pub mod bpf;
+pub mod brief;
 pub mod command;
 pub mod deadline;
 pub mod expect;

@@ -219,7 +219,13 @@ fn rules_by_source_are_healthy() -> Result<()> {
 fn the_table_of_the_answers_can_be_required() -> Result<()> {
     let seen = Observed::of(
         "aws-eni:ok",
-        &["src host 10.0.0.66 and udp", "--table", "6", "--via", "ens6"],
+        &[
+            "src host 10.0.0.66 and udp",
+            "--table",
+            "6",
+            "--via",
+            "ens6",
+        ],
     )?;
     seen.code(0)
 }

@@ -20,7 +20,10 @@ fn cross<'s>(seen: &'s Observed, name: &str) -> Result<&'s Value> {
 /// Both pods are on n1: in every mode these are delivered, and no mode blames them.
 fn same_node(seen: &Observed) -> Result<()> {
     let sent = seen.sent("same-node")?;
-    let flow = seen.flow("same-node", &json!({"proto": "udp", "src": POD, "dport": 7}))?;
+    let flow = seen.flow(
+        "same-node",
+        &json!({"proto": "udp", "src": POD, "dport": 7}),
+    )?;
     expect::is(
         flow,
         &json!({"dst": "2001:db8:44:1::11", "outcome": "forwarded", "left_by": "lxc-p1b",
@@ -40,7 +43,10 @@ fn same_node(seen: &Observed) -> Result<()> {
 
 /// Out by eth0 with the route that `wanted` describes.
 fn leaves(flow: &Value, packets: u64, wanted: Value) -> Result<()> {
-    expect::is(flow, &json!({"packets": packets, "left_by": "eth0", "drops": []}))?;
+    expect::is(
+        flow,
+        &json!({"packets": packets, "left_by": "eth0", "drops": []}),
+    )?;
     expect::hops(flow, packets, &["in lxc-p1", "out eth0"])?;
     let mut route = wanted;
     for (key, value) in [
@@ -69,7 +75,10 @@ fn follows_the_default_route(seen: &Observed) -> Result<()> {
         let flow = cross(seen, name)?;
         let default = json!({"gateway": "fe80::1", "matched": "default"});
         leaves(flow, seen.sent(name)?.sent, default)?;
-        expect::is(flow, &json!({"outcome": "unanswered", "reply": {"packets": 0}}))?;
+        expect::is(
+            flow,
+            &json!({"outcome": "unanswered", "reply": {"packets": 0}}),
+        )?;
     }
     let cause = seen.root_cause("onlink-prefix-mismatch")?;
     expect::is(
@@ -134,7 +143,10 @@ fn without_a_default_route_the_node_itself_drops() -> Result<()> {
         expect::hops(flow, sent, &["in lxc-p1"])?;
         let refusal = json!({"family": "ipv6", "type": "none", "errno": enetunreach(),
             "gateway": null, "dev": null, "how": "lookup"});
-        expect::path(flow, &[expect::hop("lxc-p1", "in"), expect::route(&refusal)])?;
+        expect::path(
+            flow,
+            &[expect::hop("lxc-p1", "in"), expect::route(&refusal)],
+        )?;
         // ip6_pkt_drop, inlined or not, under the name of its caller
         let dropped = expect::dropped(flow, "IP_INNOROUTES")?;
         expect::is(
@@ -154,11 +166,18 @@ fn without_a_default_route_the_node_itself_drops() -> Result<()> {
         &json!({"severity": "error", "subject": {"address": PEER, "flows": 3}}),
     )?;
     // ping on the node never made a packet: the failed lookup is all there is
-    let node = expect::flows(&seen.report, &json!({"dst": "2001:db8:0:a1::1", "packets": 0}))?;
-    let failed = node.iter().flat_map(|flow| flow["route_failures"].as_array());
+    let node = expect::flows(
+        &seen.report,
+        &json!({"dst": "2001:db8:0:a1::1", "packets": 0}),
+    )?;
+    let failed = node
+        .iter()
+        .flat_map(|flow| flow["route_failures"].as_array());
     let wanted = json!({"errno": enetunreach(), "comm": "ping"});
     ensure!(
-        failed.flatten().any(|failure| expect::contains(failure, &wanted)),
+        failed
+            .flatten()
+            .any(|failure| expect::contains(failure, &wanted)),
         "the failed lookup of ping is missing: {node:?}"
     );
     same_node(&seen)?;
@@ -197,7 +216,11 @@ fn the_providers_prefix_is_healthy() -> Result<()> {
 
 #[test]
 fn a_finding_can_be_the_condition() -> Result<()> {
-    let args = ["dst host 2001:db8:44:2::20", "--fail-on", "onlink-prefix-mismatch"];
+    let args = [
+        "dst host 2001:db8:44:2::20",
+        "--fail-on",
+        "onlink-prefix-mismatch",
+    ];
     let seen = Observed::of("ipv6-prefix:default", &args)?;
     seen.code(3)
 }

@@ -53,7 +53,10 @@ impl Tenant {
     fn leaves(&self, flow: &Value, packets: u64) -> Result<()> {
         let (pod, tunnel) = (self.pod_dev, self.tunnel_dev);
         let hops = [&format!("in {pod}"), &format!("out {tunnel}"), "out eth0"];
-        expect::is(flow, &json!({"packets": packets, "left_by": "eth0", "drops": []}))?;
+        expect::is(
+            flow,
+            &json!({"packets": packets, "left_by": "eth0", "drops": []}),
+        )?;
         expect::hops(flow, packets, &hops)?;
         // one outer header for all of them: the tunnel looks its endpoint up once and keeps it
         let underlay = json!({"family": "ipv4", "dev": "eth0", "gateway": null, "errno": 0});
@@ -62,7 +65,9 @@ impl Tenant {
             &[
                 expect::hop_with(pod, "in", json!({"encap": null})),
                 // a bridge forwards it, no route does
-                expect::route(&json!({"bridged": true, "how": "inferred", "table": null, "gateway": null})),
+                expect::route(
+                    &json!({"bridged": true, "how": "inferred", "table": null, "gateway": null}),
+                ),
                 expect::hop_with(tunnel, "out", json!({"encap": null})),
                 expect::route(&underlay),
                 expect::hop_with("eth0", "out", self.outer("10.0.0.1", "10.0.0.2")),
@@ -111,7 +116,10 @@ fn the_same_addresses_are_two_flows_and_one_of_them_is_lost() -> Result<()> {
     )?;
     let lost = TENANTS[1].flow(&seen, tcp)?;
     expect::is(lost, &json!({"outcome": "unanswered"}))?;
-    ensure!(lost["retransmits"].as_u64() >= Some(1), "no repetition: {lost}");
+    ensure!(
+        lost["retransmits"].as_u64() >= Some(1),
+        "no repetition: {lost}"
+    );
 
     let cause = seen.root_cause("tunnel-unanswered")?;
     expect::is(
@@ -130,7 +138,10 @@ fn the_same_addresses_are_two_flows_and_one_of_them_is_lost() -> Result<()> {
 
 #[test]
 fn a_filter_chooses_the_tenant() -> Result<()> {
-    for (filter, device, code) in [("dev h-a1 and udp", "h-a1", 0), ("dev h-b1 and udp", "h-b1", 3)] {
+    for (filter, device, code) in [
+        ("dev h-a1 and udp", "h-a1", 0),
+        ("dev h-b1 and udp", "h-b1", 3),
+    ] {
         let seen = Observed::of("overlapping-vpc:default", &[filter])?;
         let all = expect::flows(&seen.report, &json!({}))?;
         ensure!(

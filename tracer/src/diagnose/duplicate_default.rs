@@ -29,11 +29,7 @@ impl Rule for DuplicateDefault {
             .netns
             .values()
             .filter(|ns| !ns.edge)
-            .flat_map(|ns| {
-                duplicates(ns)
-                    .into_iter()
-                    .map(move |routes| (ns, routes))
-            })
+            .flat_map(|ns| duplicates(ns).into_iter().map(move |routes| (ns, routes)))
             .map(|(ns, routes)| (by_source(ns, &routes), finding(ctx, ns, &routes)))
             .filter(|(by_source, finding)| !by_source || !finding.subject.flows.is_empty())
             .map(|(_, finding)| finding)

@@ -65,7 +65,10 @@ fn decision_before(chain: &Chain, step: &ChainStep) -> Option<RouteDecision> {
 
 /// From one port of a bridge to another without a decision. Only `br_netfilter` marks such packets.
 fn was_bridged(chain: &Chain, step: &ChainStep, topology: &Topology) -> bool {
-    let came = step.parent.and_then(|p| chain.steps.get(p)).map(|s| &s.leg.key);
+    let came = step
+        .parent
+        .and_then(|p| chain.steps.get(p))
+        .map(|s| &s.leg.key);
     let went = &step.leg.key;
     let bridge = |dev| {
         let master = topology.master(went.netns, dev);
@@ -105,6 +108,11 @@ fn explained(
         back_to_source(lookup)
     } else {
         *lookup
+    };
+    // the kernel's record of a smaller path MTU names the destination itself as its gateway
+    let route = RouteDecision {
+        gateway: route.gateway.filter(|g| *g != lookup.dst),
+        ..route
     };
     let found = explain.explain(lookup, &route).unwrap_or_default();
     Decision {

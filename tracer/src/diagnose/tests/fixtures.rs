@@ -257,6 +257,18 @@ fn incidents() -> Vec<Fixture> {
             &["tunnel-unanswered"],
         ),
         (
+            "tunnel blocked, and a packet that was too large for it",
+            overlay().with(seen(TCP).sent(4, INTO)).with(
+                seen(UDP).sent(1, "lxc-p1").size(1468).drop(Ended {
+                    route_dev: "vxlan7",
+                    mtu: 1450,
+                    max_len: 1468,
+                    ..ended("PKT_TOO_BIG@ip_forward", "lxc-p1", 1)
+                }),
+            ),
+            &["tunnel-unanswered", "encap-mtu"],
+        ),
+        (
             "VNI without a device",
             overlay().with(
                 seen("udp 10.244.2.20:5000 10.244.1.10:7")

@@ -8,6 +8,13 @@
     target_arch = "bpf",
     expect(clippy::inline_always, reason = "programs are verified as one piece")
 )]
+#![cfg_attr(
+    target_arch = "bpf",
+    expect(
+        clippy::needless_borrows_for_generic_args,
+        reason = "by value, keys and values would be copied onto the 512 bytes of stack"
+    )
+)]
 #![cfg_attr(target_arch = "bpf", expect(internal_features, reason = "see above"))]
 
 #[cfg(target_arch = "bpf")]

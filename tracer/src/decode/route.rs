@@ -2,7 +2,7 @@
 
 use tracer_abi::route::{
     ROUTE_DST, ROUTE_FAKE, ROUTE_LOOKUP, ROUTE_LWTUNNEL, ROUTE_METADATA, ROUTE_NO_DST,
-    ROUTE_OTHER_NEXTHOP, Route,
+    ROUTE_OTHER_NEXTHOP, ROUTE_REVERSED, Route,
 };
 
 use super::{DecodeError, convert};
@@ -46,6 +46,7 @@ pub(super) fn decision(raw: &Route) -> Result<Option<RouteDecision>, DecodeError
         errno,
         lwtunnel: (raw.how & ROUTE_LWTUNNEL != 0).then_some(raw.lwt_vni),
         bridged: false,
+        source_check: raw.how & ROUTE_REVERSED != 0,
         how: how(raw.how)?,
     }))
 }

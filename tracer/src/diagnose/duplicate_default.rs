@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     event::{Ifindex, RouteKind},
-    inventory::{Netns, Route, table_name},
+    inventory::{Netns, Route, RuleAction, table_name},
     model::FlowId,
 };
 
@@ -29,11 +29,10 @@ impl Rule for DuplicateDefault {
             .netns
             .values()
             .filter(|ns| !ns.edge)
-            .flat_map(|ns| {
-                duplicates(ns)
-                    .into_iter()
-                    .map(move |routes| finding(ctx, ns, &routes))
-            })
+            .flat_map(|ns| duplicates(ns).into_iter().map(move |routes| (ns, routes)))
+            .map(|(ns, routes)| (by_source(ns, &routes), finding(ctx, ns, &routes)))
+            .filter(|(by_source, finding)| !by_source || !finding.subject.flows.is_empty())
+            .map(|(_, finding)| finding)
             .collect()
     }
 }
@@ -67,6 +66,27 @@ pub(super) fn duplicates(ns: &Netns) -> Vec<Vec<&Route>> {
                 > 1
         })
         .collect()
+}
+
+/// Rules send addresses of every device but the first to a table whose default route leaves by that
+/// device, as the AWS CNI does. What the main table says then concerns the node's own traffic only,
+/// which the first device carries.
+fn by_source(ns: &Netns, routes: &[&Route]) -> bool {
+    routes.iter().skip(1).filter_map(|r| device(r)).all(|dev| {
+        ns.rules
+            .iter()
+            .filter(|r| r.action == RuleAction::Lookup && r.from.is_some() && !r.invert)
+            .any(|rule| {
+                ns.routes.iter().any(|route| {
+                    let ipv6 = route.dst.address.is_ipv6();
+                    route.table == rule.table
+                        && ipv6 == rule.ipv6
+                        && routes.iter().any(|r| r.dst.address.is_ipv6() == ipv6)
+                        && route.dst.is_default()
+                        && device(route) == Some(dev)
+                })
+            })
+    })
 }
 
 /// The device of a route with one next hop.

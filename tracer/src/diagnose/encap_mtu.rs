@@ -28,6 +28,8 @@ impl Rule for EncapMtu {
     const ID: &'static str = "encap-mtu";
     const ABOUT: &'static str = "packets are too big for a tunnel or for the network under it";
     const HIDES: &'static [&'static str] = &["left-unanswered", "tunnel-unanswered"];
+    // where nothing comes back at all, large packets are not what is wrong
+    const SHOWN_AFTER: Option<&'static str> = Some("tunnel-unanswered");
 
     fn check(&self, ctx: &Context<'_>) -> Vec<Finding> {
         let mut found = too_big(ctx);
@@ -75,14 +77,20 @@ fn too_big(ctx: &Context<'_>) -> Vec<Finding> {
         let mtu = hits.iter().find_map(|h| h.drop.mtu).or(link.map(|l| l.mtu));
         let largest = hits.iter().map(|h| h.drop.max_len).max().unwrap_or(0);
         let limit = mtu.map_or(String::new(), |m| format!(" (MTU {m})"));
+        let packets = drops::packets(&hits);
         let mut summary = format!(
-            "{} to {} of up to {largest} bytes{} do not fit {name}{limit} and are dropped by {}",
-            text::count(drops::packets(&hits), "packet"),
+            "{} to {} of up to {largest} bytes{} {} by {}",
+            text::count(packets, "packet"),
             text::addresses(hits.iter().map(|h| h.trace.tuple().dst)),
             if outer {
                 " with their encapsulation"
             } else {
                 ""
+            },
+            if packets == 1 {
+                format!("does not fit {name}{limit} and is dropped")
+            } else {
+                format!("do not fit {name}{limit} and are dropped")
             },
             text::place(ctx, netns),
         );

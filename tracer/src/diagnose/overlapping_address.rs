@@ -9,6 +9,7 @@ use super::{Context, Finding, Rule, Severity, Subject, drops, guess_cni, text, t
 use crate::{
     event::{Dir, KtimeNs, NetnsId},
     inventory::Role,
+    model::Outcome,
 };
 
 /// See the module.
@@ -42,7 +43,7 @@ impl Rule for OverlappingAddress {
         let mut said = BTreeSet::new();
         origins
             .into_iter()
-            .filter(|(_, o)| o.len() > 1 && at_once(o))
+            .filter(|(_, o)| o.len() > 1 && at_once(o) && o.values().flatten().any(in_trouble))
             .filter_map(|((netns, (address, _)), origins)| {
                 let finding = finding(ctx, (netns, address), &origins);
                 // both ends of the same flows are one case
@@ -74,6 +75,18 @@ fn origin(ctx: &Context<'_>, trace: &Trace<'_>) -> Option<(Behind, String)> {
     };
     let pod = ctx.role(hop.netns, hop.dev) == Some(Role::Pod) && !returns();
     pod.then(|| ((address, None), text::dev_name(ctx, hop.netns, hop.dev)))
+}
+
+/// Tenants that use the same addresses are no news while all of them are served.
+fn in_trouble(trace: &Trace<'_>) -> bool {
+    let flow = trace.flow;
+    [&flow.forward, &flow.reply].iter().any(|dir| {
+        !dir.drops.is_empty()
+            || matches!(
+                dir.outcome,
+                Some(Outcome::Dropped(_) | Outcome::Unanswered(_))
+            )
+    })
 }
 
 /// Two origins at one time: a pod that took over the address of one that ended is none.

@@ -17,6 +17,9 @@ pub trait Rule {
     /// Symptoms that this cause explains completely: their rules do not see the flows of its
     /// findings. Symptoms that add something are left in; they come later in the registry.
     const HIDES: &'static [&'static str] = &[];
+    /// A rule that is checked later and whose findings are nevertheless shown before: what it finds
+    /// is the greater trouble when both are found.
+    const SHOWN_AFTER: Option<&'static str> = None;
 
     /// Looks for it: one finding per subject, with all its flows.
     fn check(&self, ctx: &Context<'_>) -> Vec<Finding>;
@@ -34,6 +37,7 @@ pub struct RuleInfo {
 struct Entry {
     info: RuleInfo,
     hides: &'static [&'static str],
+    shown_after: Option<&'static str>,
     check: fn(&Context<'_>) -> Vec<Finding>,
 }
 
@@ -42,6 +46,7 @@ macro_rules! registry {
         &[$(Entry {
             info: RuleInfo { id: <$rule as Rule>::ID, about: <$rule as Rule>::ABOUT },
             hides: <$rule as Rule>::HIDES,
+            shown_after: <$rule as Rule>::SHOWN_AFTER,
             check: |ctx| Rule::check(&$rule, ctx),
         }),*]
     };
@@ -72,6 +77,10 @@ const REGISTRY: &[Entry] = registry![
     super::overlapping_address::OverlappingAddress,
 ];
 
+fn rank_of(id: &str) -> Option<usize> {
+    REGISTRY.iter().position(|entry| entry.info.id == id)
+}
+
 /// All rules, causes before symptoms.
 pub fn rules() -> impl Iterator<Item = RuleInfo> {
     REGISTRY.iter().map(|e| e.info)
@@ -81,7 +90,7 @@ pub fn rules() -> impl Iterator<Item = RuleInfo> {
 /// of flows concerned. The order is the same for the same input.
 pub fn run(ctx: &Context<'_>) -> Vec<Finding> {
     let mut hidden: BTreeMap<&str, BTreeSet<FlowId>> = BTreeMap::new();
-    let mut found: Vec<(usize, Finding)> = Vec::new();
+    let mut found: Vec<((usize, usize), Finding)> = Vec::new();
     for (rank, entry) in REGISTRY.iter().enumerate() {
         let view = ctx.without(hidden.remove(entry.info.id).unwrap_or_default());
         for finding in (entry.check)(&view) {
@@ -91,7 +100,8 @@ pub fn run(ctx: &Context<'_>) -> Vec<Finding> {
                     .or_default()
                     .extend(&finding.subject.flows);
             }
-            found.push((rank, finding));
+            let place = entry.shown_after.and_then(rank_of).unwrap_or(rank);
+            found.push(((place, REGISTRY.len() - rank), finding));
         }
     }
     found.sort_by_key(|(rank, f)| (f.severity, *rank, Reverse(f.subject.flows.len())));

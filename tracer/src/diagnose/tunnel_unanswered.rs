@@ -100,11 +100,10 @@ impl Sent<'_> {
             .key
             .vni
             .map_or(String::new(), |v| format!(" with VNI {v}"));
-        let others: Vec<String> = heard
+        let other = heard
             .iter()
             .filter(|(n, k, r)| *n == netns && *r == remote && k.kind == kind)
-            .filter_map(|(_, k, _)| Some(k.vni?.to_string()))
-            .collect();
+            .find_map(|(_, k, _)| Some((*k, k.vni?)));
         let mut evidence = vec![format!(
             "outer {} -> {remote}{}, {}, nothing back from {remote}{vni}",
             encap.src,
@@ -115,7 +114,7 @@ impl Sent<'_> {
             },
             text::count(self.packets, "packet"),
         )];
-        if let Some(other) = others.first() {
+        if let Some((_, other)) = other {
             evidence.push(format!(
                 "{remote} does send {kind} packets, with VNI {other}"
             ));
@@ -126,8 +125,13 @@ impl Sent<'_> {
             .traces
             .iter()
             .any(|t| t.is_tcp() || t.tuple().is_echo());
-        let why = match others.first() {
-            Some(other) => format!("that node uses VNI {other}"),
+        let why = match other {
+            // another tunnel of this node to the same endpoint
+            Some((key, vni)) if has_vni(ctx.netns(netns), key) == Some(true) => format!(
+                "it does answer in VNI {vni}, so the way there is open and this VNI or a policy on \
+                 that node is at fault"
+            ),
+            Some((_, vni)) => format!("that node uses VNI {vni}"),
             None => match encap.dport {
                 0 => format!(
                     "a firewall in between must let IP protocol {} pass",

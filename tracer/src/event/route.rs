@@ -124,6 +124,9 @@ pub struct RouteDecision {
     pub lwtunnel: Option<u32>,
     /// The packet is bridged (`br_netfilter`'s fake dst), not routed.
     pub bridged: bool,
+    /// The decision is that of source validation: the way back to the packet's source, made with
+    /// the addresses swapped. The packet was dropped before its own way was taken.
+    pub source_check: bool,
     /// How it is known.
     pub how: How,
 }

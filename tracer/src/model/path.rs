@@ -21,7 +21,10 @@ pub(super) fn path(draft: &Draft, topology: &Topology, explain: &dyn Explain) ->
         for step in &chain.steps {
             if let Some(route) = decision_before(chain, step) {
                 steps.push(Step::Route(explained(
-                    route,
+                    RouteDecision {
+                        bridged: route.bridged || was_bridged(chain, step, topology),
+                        ..route
+                    },
                     &lookup(&step.leg),
                     step.leg.route_changes,
                     explain,
@@ -60,6 +63,25 @@ fn decision_before(chain: &Chain, step: &ChainStep) -> Option<RouteDecision> {
     (!repeated).then_some(route)
 }
 
+/// From one port of a bridge to another without a decision. Only `br_netfilter` marks such packets.
+fn was_bridged(chain: &Chain, step: &ChainStep, topology: &Topology) -> bool {
+    let came = step
+        .parent
+        .and_then(|p| chain.steps.get(p))
+        .map(|s| &s.leg.key);
+    let went = &step.leg.key;
+    let bridge = |dev| {
+        let master = topology.master(went.netns, dev);
+        master.filter(|m| topology.is_bridge(went.netns, *m))
+    };
+    step.leg.route.is_some_and(|r| r.how == How::Inferred)
+        && came.is_some_and(|came| {
+            came.netns == went.netns
+                && came.dir == Dir::In
+                && bridge(came.dev).is_some_and(|m| bridge(went.dev) == Some(m))
+        })
+}
+
 /// What was looked up for a hop: the outer addresses when it is the outer leg of a tunnel.
 fn lookup(leg: &Leg) -> Lookup {
     let (src, dst) = match leg.encap {
@@ -82,6 +104,16 @@ fn explained(
     changes: u32,
     explain: &dyn Explain,
 ) -> Decision {
+    let lookup = &if route.source_check {
+        back_to_source(lookup)
+    } else {
+        *lookup
+    };
+    // the kernel's record of a smaller path MTU names the destination itself as its gateway
+    let route = RouteDecision {
+        gateway: route.gateway.filter(|g| *g != lookup.dst),
+        ..route
+    };
     let found = explain.explain(lookup, &route).unwrap_or_default();
     Decision {
         decision: RouteDecision {
@@ -93,6 +125,15 @@ fn explained(
         prefsrc: found.prefsrc,
         matched: found.matched,
         changes,
+    }
+}
+
+/// What source validation looks up (`__fib_validate_source()`): as if the packet were answered.
+fn back_to_source(lookup: &Lookup) -> Lookup {
+    Lookup {
+        src: lookup.dst,
+        dst: lookup.src,
+        ..*lookup
     }
 }
 

@@ -169,6 +169,7 @@ pub(crate) fn decision(table: Option<u32>, dev: Option<Ifindex>) -> Decision {
             errno: 0,
             lwtunnel: None,
             bridged: false,
+            source_check: false,
             how: How::Lookup,
         },
         ipv6: false,

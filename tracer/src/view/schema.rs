@@ -253,6 +253,8 @@ pub struct Route {
     pub pmtu: Option<u32>,
     /// Bridged, not routed.
     pub bridged: bool,
+    /// The way back to the source, which source validation looked up, not the way of the packet.
+    pub source_check: bool,
     /// How often the decision changed.
     pub changes: u32,
 }

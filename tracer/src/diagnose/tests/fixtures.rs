@@ -202,9 +202,10 @@ fn incidents() -> Vec<Fixture> {
                 .with(
                     seen("udp 10.16.0.2:5555 10.16.0.3:7")
                         .sent(3, "h-b1 > dev eth0 > eth0[vxlan 200 10.0.0.1 10.0.0.2]")
+                        .drop(ended("NETFILTER_DROP@nft_do_chain", "h-b1", 1))
                         .answered(3, "eth0[vxlan 200 10.0.0.2 10.0.0.1] > dev h-b1 > h-b1"),
                 ),
-            &["overlapping-address"],
+            &["policy-drop", "overlapping-address"],
         ),
         (
             "pods too large for the tunnel, the error does not reach them",
@@ -254,6 +255,18 @@ fn incidents() -> Vec<Fixture> {
                 .with(seen(TCP).sent(4, INTO))
                 .with(seen(UDP).sent(3, INTO)),
             &["tunnel-unanswered"],
+        ),
+        (
+            "tunnel blocked, and a packet that was too large for it",
+            overlay().with(seen(TCP).sent(4, INTO)).with(
+                seen(UDP).sent(1, "lxc-p1").size(1468).drop(Ended {
+                    route_dev: "vxlan7",
+                    mtu: 1450,
+                    max_len: 1468,
+                    ..ended("PKT_TOO_BIG@ip_forward", "lxc-p1", 1)
+                }),
+            ),
+            &["tunnel-unanswered", "encap-mtu"],
         ),
         (
             "VNI without a device",
@@ -563,6 +576,34 @@ fn healthy_routes() -> Vec<(&'static str, Lab)> {
                 .route("default via 10.0.0.1 dev ens6 metric 100 table 6")
                 .rule(1536, Some("10.0.0.66"), 6)
                 .with(request.answered(3, "lxc-p1 > default via 10.0.0.1 dev ens6 > ens6")),
+        ),
+        (
+            "two tenants with one address, both served",
+            Lab::new()
+                .uplink("eth0", &["10.0.0.1/24"])
+                .dev("h-a1", Role::Pod, crate::inventory::LinkKind::Veth, &[])
+                .dev("h-b1", Role::Pod, crate::inventory::LinkKind::Veth, &[])
+                .with(
+                    seen("udp 10.16.0.2:5555 10.16.0.3:7")
+                        .sent(3, "h-a1 > dev eth0 > eth0[vxlan 100 10.0.0.1 10.0.0.2]")
+                        .answered(3, "eth0[vxlan 100 10.0.0.2 10.0.0.1] > dev h-a1 > h-a1"),
+                )
+                .with(
+                    seen("udp 10.16.0.2:5555 10.16.0.3:7")
+                        .sent(3, "h-b1 > dev eth0 > eth0[vxlan 200 10.0.0.1 10.0.0.2]")
+                        .answered(3, "eth0[vxlan 200 10.0.0.2 10.0.0.1] > dev h-b1 > h-b1"),
+                ),
+        ),
+        (
+            "two equal defaults, and rules that choose by source",
+            rivals()
+                .route("default via 10.0.0.1 dev ens6 table 6")
+                .rule(1536, Some("10.0.0.66"), 6)
+                .with(
+                    seen("udp 10.9.0.9:5000 10.0.0.66:7")
+                        .sent(3, IN6)
+                        .answered(3, "lxc-p1 > default via 10.0.0.1 dev ens6 > ens6"),
+                ),
         ),
         (
             "multipath default to two switches, asymmetric and working",

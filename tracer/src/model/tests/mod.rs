@@ -329,6 +329,7 @@ fn route(kind: RouteKind, dev: Option<Ifindex>) -> RouteDecision {
         errno: 0,
         lwtunnel: None,
         bridged: false,
+        source_check: false,
         how: How::Dst,
     }
 }

@@ -83,7 +83,8 @@ impl Text<'_> {
         }
         let rule = r.rule.map(|n| format!("rule {n}"));
         let table = d.table.map(|t| table_label(t, self.cx.numeric));
-        let place: Vec<String> = rule.into_iter().chain(table).collect();
+        let check = d.source_check.then(|| "source check".to_owned());
+        let place: Vec<String> = check.into_iter().chain(rule).chain(table).collect();
         let mut what = Vec::new();
         if !matches!(d.kind, RouteKind::Unicast | RouteKind::Unknown) {
             what.push(

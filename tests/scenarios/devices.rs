@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use harness::bpf::{self, Hook};
 use harness::traffic::{Echo, Ping, Udp};
-use harness::{Lab, Netns, Topology, Tracer, deadline, expect, pace, tracer};
+use harness::{Lab, Netns, Topology, Tracer, deadline, expect, pace};
 use serde_json::{Value, json};
 
 const CHECK: [&str; 5] = ["check", "-o", "json", "--for", "1h"];
@@ -27,7 +27,7 @@ fn three_hundred_devices() -> Result<()> {
     let (node, far) = (network.ns("n1")?, network.ns("far")?);
     let _echoes = Echo::both(far, "10.250.0.2".parse()?)?;
     let begun = Instant::now();
-    let tracer = start(node, &CHECK)?;
+    let tracer = Tracer::start(node, &CHECK)?;
     let ready = begun.elapsed();
     for name in names.iter().step_by(50).chain(names.last()) {
         ensure!(traced(node, name)?, "{name} is not traced");
@@ -49,7 +49,7 @@ fn three_hundred_devices() -> Result<()> {
 fn a_new_device_is_traced_soon() -> Result<()> {
     let lab = Lab::raise("router", None)?;
     let (node, b) = (lab.node(), lab.ns("b")?);
-    let tracer = start(node, &CHECK)?;
+    let tracer = Tracer::start(node, &CHECK)?;
     let begun = Instant::now();
     connect(node, b)?;
     deadline::wait_for("tracing of the new device", pace::limit(5), || {
@@ -69,7 +69,7 @@ fn a_renamed_device_has_its_new_name() -> Result<()> {
     let (node, b) = (lab.node(), lab.ns("b")?);
     connect(node, b)?;
     let _echoes = Echo::both(b, "10.9.0.2".parse()?)?;
-    let tracer = start(node, &CHECK)?;
+    let tracer = Tracer::start(node, &CHECK)?;
     for command in ["down", "name fresh"] {
         let mut argv = vec!["ip", "link", "set", "late"];
         argv.extend(command.split(' '));
@@ -92,7 +92,7 @@ fn a_device_goes_under_traffic() -> Result<()> {
     let (node, a, b) = (lab.node(), lab.ns("a")?, lab.ns("b")?);
     connect(node, b)?;
     let _echoes = Echo::both(b, "10.9.0.2".parse()?)?;
-    let tracer = start(node, &CHECK)?;
+    let tracer = Tracer::start(node, &CHECK)?;
     let stop = AtomicBool::new(false);
     let before = thread::scope(|scope| -> Result<u64> {
         let sender = scope.spawn(|| -> Result<u64> {
@@ -151,7 +151,7 @@ fn a_pod_goes_while_it_is_traced() -> Result<()> {
         ip(&pod, line)?;
     }
     reachable(node, "10.8.0.2")?;
-    let tracer = start(node, &CHECK)?;
+    let tracer = Tracer::start(node, &CHECK)?;
     ensure!(
         Ping::to("10.8.0.2").count(2).send(a)?.delivered(),
         "no answer of the pod"
@@ -197,12 +197,6 @@ fn seen_at(report: &Value, dst: &str, (dev, dir): (&str, &str)) -> Result<()> {
     let reply = expect::reply(flow)?;
     ensure!(reply["packets"] == 3, "{reply}");
     Ok(())
-}
-
-fn start(node: &Netns, args: &[&str]) -> Result<Tracer> {
-    let tracer = Tracer::spawn(node, args)?;
-    tracer.wait_ready(tracer::READY_LIMIT * pace::factor())?;
-    Ok(tracer)
 }
 
 /// Whether a program of tracer is at the egress of a device.

@@ -137,7 +137,7 @@ fn a_signal_yields_the_verdict_of_what_was_seen() -> Result<()> {
     let lab = Lab::raise("router", None)?;
     let args = ["check", "-o", "json", "--for", "1h", "udp port 7"];
     for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
-        let tracer = start(lab.node(), &args)?;
+        let tracer = Tracer::start(lab.node(), &args)?;
         tracer.signal(signal)?;
         let ended = tracer.wait(pace::limit(20))?.expect_code(4)?;
         let wanted = json!({"verdict": "inconclusive", "exit_code": 4, "flows": []});
@@ -147,7 +147,7 @@ fn a_signal_yields_the_verdict_of_what_was_seen() -> Result<()> {
             "after {signal}: {report}"
         );
 
-        let tracer = start(lab.node(), &args)?;
+        let tracer = Tracer::start(lab.node(), &args)?;
         let sent = Udp::to("10.2.0.2:7")
             .wait(pace::limit(1))
             .send(lab.ns("a")?)?;
@@ -165,7 +165,7 @@ fn a_signal_yields_the_verdict_of_what_was_seen() -> Result<()> {
 fn without_matching_traffic_it_is_inconclusive_after_the_time() -> Result<()> {
     let lab = Lab::raise("router", None)?;
     let args = ["check", "-o", "json", "--for", "2s", "tcp port 65000"];
-    let tracer = start(lab.node(), &args)?;
+    let tracer = Tracer::start(lab.node(), &args)?;
     let begun = Instant::now();
     // the answer to another question
     let sent = Udp::to("10.2.0.2:7")
@@ -196,7 +196,7 @@ fn without_matching_traffic_it_is_inconclusive_after_the_time() -> Result<()> {
 #[test]
 fn a_healthy_node_is_quiet() -> Result<()> {
     let lab = Lab::raise("router", None)?;
-    let tracer = start(lab.node(), &["watch"])?;
+    let tracer = Tracer::start(lab.node(), &["watch"])?;
     for (ns, dev) in [("a", "eth0"), ("b", "eth0"), ("n1", "in"), ("n1", "out")] {
         lab.ns(ns)?.exec(&["ip", "neigh", "flush", "dev", dev])?;
         lab.ns(ns)?
@@ -243,12 +243,6 @@ fn a_healthy_node_is_quiet() -> Result<()> {
 
 fn run(node: &Netns, args: &[&str]) -> Result<tracer::Ended> {
     Tracer::run(node, args, pace::limit(20))
-}
-
-fn start(node: &Netns, args: &[&str]) -> Result<Tracer> {
-    let tracer = Tracer::spawn(node, args)?;
-    tracer.wait_ready(tracer::READY_LIMIT * pace::factor())?;
-    Ok(tracer)
 }
 
 /// Runs a script with tracer as `$0` and `args` as its arguments, in a mount namespace of its own.

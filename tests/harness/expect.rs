@@ -119,7 +119,14 @@ pub fn hops(flow: &Value, packets: u64, wanted: &[&str]) -> Result<()> {
     let got: Vec<String> = steps
         .iter()
         .filter_map(|step| step.get("hop"))
-        .map(|hop| format!("{} {}×{}", text(hop, "dir"), text(hop, "dev"), hop["packets"]))
+        .map(|hop| {
+            format!(
+                "{} {}×{}",
+                text(hop, "dir"),
+                text(hop, "dev"),
+                hop["packets"]
+            )
+        })
         .collect();
     let wanted: Vec<String> = wanted
         .iter()

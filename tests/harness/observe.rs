@@ -16,8 +16,8 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
-use crate::traffic::Sent;
 use crate::brief::brief;
+use crate::traffic::Sent;
 use crate::{Lab, Tracer, expect, labs};
 
 /// From SIGINT to the end. The promise is below 1 s, and a test of its own measures it.
@@ -97,7 +97,9 @@ impl Observed {
     /// What became of the flow `name`, from the sender's side.
     pub fn sent(&self, name: &str) -> Result<&Sent> {
         let found = self.traffic.iter().find(|flow| flow.name == name);
-        Ok(&found.with_context(|| format!("the lab has no flow {name}"))?.sent)
+        Ok(&found
+            .with_context(|| format!("the lab has no flow {name}"))?
+            .sent)
     }
 
     /// The reported flow that contains `wanted` and comes from the port that `name` was sent from.

@@ -187,7 +187,10 @@ fn native_routing_is_healthy() -> Result<()> {
         family.native(flow, packets)?;
         family.native_reply(flow, packets)?;
     }
-    let tcp = seen.flow("tcp4", &json!({"proto": "tcp", "dst": "10.244.2.20", "dport": 8}))?;
+    let tcp = seen.flow(
+        "tcp4",
+        &json!({"proto": "tcp", "dst": "10.244.2.20", "dport": 8}),
+    )?;
     expect::is(
         tcp,
         &json!({"outcome": "forwarded", "drops": [], "retransmits": 0, "resets": 0,
@@ -203,6 +206,9 @@ fn expectations_turn_the_same_traffic_into_each_verdict() -> Result<()> {
     let seen = Observed::of(&format!("{LAB}:native"), &["udp", "--via", "vxlan7"])?;
     seen.code(3)?;
     let seen = Observed::of(&format!("{LAB}:native"), &["net", "192.0.2.0/24"])?;
-    expect::is(&seen.report, &json!({"flows": [], "filter": "net 192.0.2.0/24"}))?;
+    expect::is(
+        &seen.report,
+        &json!({"flows": [], "filter": "net 192.0.2.0/24"}),
+    )?;
     seen.code(4)
 }

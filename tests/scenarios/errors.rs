@@ -1,5 +1,10 @@
 //! What goes wrong is said in a sentence, with the exit status that the help names.
 
+#![expect(
+    clippy::print_stdout,
+    reason = "what was measured and said is in the output"
+)]
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;

@@ -19,7 +19,7 @@ const DATAGRAMS: u32 = 3000;
 const STREAM: usize = 2_000_000;
 /// Datagrams of a round that is counted, and their payload; no other packet in a lab is that long.
 const ROUND: u32 = 50;
-const PAYLOAD: usize = 291;
+const PAYLOAD: u16 = 291;
 /// With Ethernet, IPv4 and UDP headers.
 const LENGTH: i32 = 14 + 20 + 8 + PAYLOAD as i32;
 const DEVICES: [&str; 2] = ["in", "out"];
@@ -292,7 +292,7 @@ fn filtered(node: &Netns, side: &str) -> Result<u64> {
 fn datagrams() -> Udp {
     Udp::to("10.2.0.2:7")
         .count(ROUND)
-        .size(PAYLOAD)
+        .size(PAYLOAD.into())
         .interval(Duration::from_millis(1))
         .wait(Duration::from_secs(2))
 }

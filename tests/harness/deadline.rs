@@ -20,6 +20,11 @@ pub fn patience(wait: Duration) -> Duration {
     wait * factor().isqrt()
 }
 
+/// How much work a test does: `usual`, or `less` where everything is slow.
+pub fn amount<T>(usual: T, less: T) -> T {
+    if factor() > 1 { less } else { usual }
+}
+
 fn factor() -> u32 {
     let text = std::env::var("TRACER_E2E_SLOW").ok();
     text.and_then(|text| text.parse().ok()).unwrap_or(1)

@@ -15,6 +15,13 @@
         reason = "by value, keys and values would be copied onto the 512 bytes of stack"
     )
 )]
+#![cfg_attr(
+    target_arch = "bpf",
+    expect(
+        clippy::needless_pass_by_value,
+        reason = "the program macros call the functions with their context by value"
+    )
+)]
 #![cfg_attr(target_arch = "bpf", expect(internal_features, reason = "see above"))]
 
 #[cfg(target_arch = "bpf")]

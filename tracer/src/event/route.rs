@@ -145,6 +145,7 @@ impl RouteDecision {
             errno: 0,
             lwtunnel: None,
             bridged: false,
+            source_check: false,
             how,
         }
     }

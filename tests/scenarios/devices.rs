@@ -1,10 +1,5 @@
 //! Devices that are many, that come, that go, that change.
 
-#![expect(
-    clippy::print_stdout,
-    reason = "what was measured and said is in the output"
-)]
-
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};

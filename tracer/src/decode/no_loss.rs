@@ -77,6 +77,8 @@ const ENDS: &[End] = &[
     end("NO_SOCKET", "icmpv6_rcv", When::Always),
     // neighbour discovery, MLD and IGMP messages that were worked in (up to 6.1)
     end(UNSPECIFIED, "icmpv6_rcv", When::Always),
+    // and ICMP messages (before 5.17)
+    end(UNSPECIFIED, "icmp_rcv", When::Always),
     end(UNSPECIFIED, "ip6_mc_input", When::Always),
     end(UNSPECIFIED, "igmp_rcv", When::Always),
     // a solicitation for another host that the multicast filter let through

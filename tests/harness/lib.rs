@@ -11,6 +11,7 @@
 //! - [`observe`]: tracer beside a lab's traffic. [`expect`]: assertions on its JSON.
 //! - [`tmux`]: a terminal for its TUI.
 
+pub mod bpf;
 pub mod brief;
 pub mod command;
 pub mod deadline;
@@ -18,6 +19,7 @@ pub mod expect;
 pub mod labs;
 pub mod netns;
 pub mod observe;
+pub mod pace;
 pub mod reaper;
 pub mod tmux;
 pub mod topology;

@@ -1,6 +1,7 @@
 //! `cargo xtask demo`: a broken two-node cluster in network namespaces, traffic, and tracer on it.
 
 use std::{
+    env,
     io::{self, IsTerminal as _},
     os::unix::process::ExitStatusExt as _,
     path::Path,
@@ -17,7 +18,10 @@ use nix::{
     unistd::Pid,
 };
 
-use crate::{build, setup};
+use crate::{
+    build, setup, sh,
+    vm::{self, Job, Version},
+};
 
 /// What to show.
 #[derive(clap::Args)]
@@ -30,6 +34,16 @@ pub(crate) struct Args {
     /// How long to trace when stdout is no terminal
     #[arg(long, value_name = "SECONDS", default_value_t = 10)]
     r#for: u32,
+    /// Show it in a virtual machine with this kernel, as text
+    #[arg(
+        long,
+        value_enum,
+        value_name = "KERNEL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = Version::default().name(),
+    )]
+    vm: Option<Version>,
     /// Arguments for tracer instead of those chosen here
     #[arg(last = true)]
     options: Vec<String>,
@@ -37,6 +51,9 @@ pub(crate) struct Args {
 
 /// The signal that asked to stop, 0 as long as none did.
 static STOP: AtomicI32 = AtomicI32::new(0);
+
+/// How long a demo in a virtual machine may take besides the time to trace.
+const BOOT_AND_LAB: Duration = Duration::from_mins(10);
 
 /// How long tracer may take to end by itself after a signal.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -66,9 +83,16 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         list();
         return Ok(ExitCode::SUCCESS);
     }
+    if let Some(version) = args.vm {
+        return in_machine(version, args);
+    }
     harness::require_root()?;
-    setup::all()?;
-    let tracer = build::tracer(false)?;
+    let tracer = if let Some(built) = env::var_os("TRACER_BIN") {
+        built.into()
+    } else {
+        setup::all()?;
+        build::tracer(false)?
+    };
 
     catch_signals()?;
     let wanted = match &args.scenario {
@@ -96,6 +120,22 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         Err(panic) => std::panic::resume_unwind(panic),
     }
     Ok(exit_code(status))
+}
+
+/// Runs this program again in a guest, where cargo could build nothing: there is no network.
+fn in_machine(version: Version, args: &Args) -> Result<ExitCode> {
+    setup::all()?;
+    let tracer = build::tracer(false)?;
+    let mut command = Command::new(env::current_exe()?);
+    command.args(["demo", "--for"]).arg(args.r#for.to_string());
+    command.args(&args.scenario).arg("--").args(&args.options);
+    let job = Job {
+        script: format!("exec {}\n", sh::line(&command)),
+        dir: env::current_dir()?,
+        env: vec![("TRACER_BIN".into(), tracer.into())],
+        limit: BOOT_AND_LAB + Duration::from_secs(args.r#for.into()),
+    };
+    vm::exit_code(&vm::run_job(version, &job, vm::show)?)
 }
 
 fn list() {

@@ -9,10 +9,12 @@
 mod build;
 mod ci;
 mod demo;
+mod e2e;
 mod layers;
 mod setup;
 mod sh;
 mod test;
+mod vm;
 
 use std::process::ExitCode;
 
@@ -35,6 +37,8 @@ enum Task {
     Test(test::Args),
     /// Raise a broken cluster in network namespaces, send traffic, and run tracer on its first node
     Demo(demo::Args),
+    /// Run a command on another kernel, in a virtual machine that sees this machine's files
+    Vm(vm::Args),
     /// Check which module uses which, and the size of files
     Layers,
     /// Check format, layers, lints and documentation
@@ -62,6 +66,7 @@ fn run() -> Result<ExitCode> {
         }
         Task::Test(args) => test::run(&args)?,
         Task::Demo(args) => return demo::run(&args),
+        Task::Vm(args) => return vm::run(&args),
         Task::Layers => layers::check()?,
         Task::Lint => ci::lint()?,
         Task::Ci => ci::run()?,

@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use anyhow::{Context as _, Result, bail};
@@ -32,6 +32,17 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("bpftool", "bpftool"),
 ];
 
+/// What a virtual machine needs besides virtiofsd, which is in none of the directories of programs.
+const MACHINE: &[(&str, &str)] = &[
+    ("qemu-system-x86_64", "qemu-system-x86"),
+    ("busybox", "busybox-static"),
+    ("modprobe", "kmod"),
+    ("xz", "xz-utils"),
+];
+
+/// The file server of virtual machines: qemu's own up to 7.2, since then a package.
+const VIRTIOFSD: &[&str] = &["/usr/libexec/virtiofsd", "/usr/lib/qemu/virtiofsd"];
+
 /// All that building, testing and the demo need.
 pub(crate) fn all() -> Result<()> {
     toolchain()?;
@@ -49,6 +60,32 @@ pub(crate) fn toolchain() -> Result<()> {
 pub(crate) fn programs() -> Result<()> {
     let _lock = lock()?;
     let missing = missing(PROGRAMS);
+    install(&missing)?;
+    lacking(&missing)
+}
+
+/// What `cargo xtask vm` runs. Only done when a virtual machine is wanted: it is much to install.
+pub(crate) fn virtual_machine() -> Result<()> {
+    let _lock = lock()?;
+    let missing = missing(MACHINE);
+    install(&missing)?;
+    lacking(&missing)?;
+    for package in ["qemu-system-common", "virtiofsd"] {
+        if virtiofsd().is_none() {
+            install(&[("virtiofsd", package)])?;
+        }
+    }
+    virtiofsd().map(drop).context("there is no virtiofsd")
+}
+
+/// Where the file server of virtual machines is.
+pub(crate) fn virtiofsd() -> Option<PathBuf> {
+    let elsewhere = VIRTIOFSD.iter().map(PathBuf::from);
+    sh::find("virtiofsd").or_else(|| elsewhere.into_iter().find(|file| file.is_file()))
+}
+
+/// Installs the packages of programs.
+fn install(missing: &[(&str, &str)]) -> Result<()> {
     if missing.is_empty() {
         return Ok(());
     }
@@ -74,7 +111,12 @@ pub(crate) fn programs() -> Result<()> {
         apt(&["update"], &[])?;
         apt(&["install"], &packages).with_context(|| format!("run by hand: {by_hand}"))?;
     }
-    match self::missing(PROGRAMS).as_slice() {
+    Ok(())
+}
+
+/// Fails for a program that its package did not bring.
+fn lacking(installed: &[(&'static str, &'static str)]) -> Result<()> {
+    match missing(installed).as_slice() {
         [] => Ok(()),
         [(program, package), ..] => bail!("package {package} is installed and has no {program}"),
     }

@@ -79,7 +79,8 @@ pub(crate) fn line(command: &Command) -> String {
     text
 }
 
-fn quoted(word: &OsStr) -> String {
+/// A word as a shell must be given it.
+pub(crate) fn quoted(word: &OsStr) -> String {
     let word = word.to_string_lossy();
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_=+./:,@%".contains(c);
     if !word.is_empty() && word.chars().all(plain) {

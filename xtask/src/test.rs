@@ -1,15 +1,13 @@
 //! `cargo xtask test`: unit tests, doc tests and the end-to-end tests, summed up.
 
 use std::{
-    env,
     io::{self, BufRead as _, BufReader, IsTerminal as _, Write as _},
     process::{Command, Stdio},
 };
 
 use anyhow::{Context as _, Result, bail};
-use nix::unistd::Uid;
 
-use crate::{build, setup, sh};
+use crate::{build, e2e, setup, sh, vm::Version};
 
 /// What to run.
 #[derive(clap::Args, Default)]
@@ -22,6 +20,17 @@ pub(crate) struct Args {
     /// Only the end-to-end tests
     #[arg(long)]
     e2e: bool,
+    /// Run the end-to-end tests in a virtual machine with this kernel
+    #[arg(
+        long,
+        value_enum,
+        value_name = "KERNEL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = Version::default().name(),
+        conflicts_with = "unit"
+    )]
+    pub(crate) vm: Option<Version>,
     /// Handed to each test program
     #[arg(last = true)]
     options: Vec<String>,
@@ -29,10 +38,10 @@ pub(crate) struct Args {
 
 /// Sums over all test programs.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Sum {
-    passed: u64,
-    failed: u64,
-    ignored: u64,
+pub(crate) struct Sum {
+    pub(crate) passed: u64,
+    pub(crate) failed: u64,
+    pub(crate) ignored: u64,
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
@@ -46,33 +55,29 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let mut sum = Sum::default();
     if !args.e2e {
         // with neither --lib nor --doc nor --tests this is all of them
-        let mut unit = sh::cargo()?;
-        unit.args(["test", "--workspace", "--exclude", "e2e", "--no-fail-fast"]);
-        sum.add(&program(&mut unit, args)?);
-    }
-    let may_e2e = Uid::effective().is_root();
-    if !args.unit && may_e2e {
-        let mut e2e = sh::cargo()?;
-        e2e.args(["test", "--package", "e2e", "--no-fail-fast"])
-            .env("TRACER_BIN", &tracer);
-        // labs share the kernel's tracepoints and the clock: one after the other
-        if env::var_os("RUST_TEST_THREADS").is_none() {
-            e2e.env("RUST_TEST_THREADS", "1");
+        let all = ["test", "--workspace", "--exclude", "e2e", "--no-fail-fast"];
+        // the examples of the harness need no root
+        let examples = ["test", "--doc", "--package", "e2e"];
+        for tests in [all.as_slice(), &examples] {
+            let mut cargo = sh::cargo()?;
+            cargo.args(tests).arg("--").args(args.for_programs());
+            sum.add(&program(&mut cargo)?);
         }
-        sum.add(&program(&mut e2e, args)?);
+    }
+    if !args.unit {
+        match e2e::run(args, &tracer) {
+            Ok(result) => sum.add(&result),
+            Err(error) => {
+                eprintln!("error: the end-to-end tests: {error:#}");
+                sum.add(&Sum::failure());
+            }
+        }
     }
 
     if sum.ignored > 0 {
         println!(
             "{} tests are marked `#[ignore]` and were not run",
             sum.ignored
-        );
-    }
-    if !args.unit && !may_e2e {
-        sum.failed += 1;
-        println!(
-            "the end-to-end tests were not run: they make network namespaces and load BPF, which \
-             needs root; run `cargo xtask test` as root, or `cargo xtask test --unit`"
         );
     }
     println!("{} passed, {} failed", sum.passed, sum.failed);
@@ -83,16 +88,21 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
 }
 
-/// Runs `cargo test`, passes its output on and counts. A test program that did not come to its
-/// result, or does not build, counts as one failure.
-fn program(cargo: &mut Command, args: &Args) -> Result<Sum> {
-    cargo.arg("--").args(&args.filter).args(&args.options);
-    if io::stdout().is_terminal() {
-        cargo.arg("--color=always");
+impl Args {
+    /// What each test program is given.
+    pub(crate) fn for_programs(&self) -> Vec<String> {
+        let color = io::stdout().is_terminal().then(|| "--color=always".into());
+        let given = self.filter.iter().chain(&self.options).cloned();
+        given.chain(color).collect()
     }
-    let line = sh::line(cargo);
+}
+
+/// Runs `cargo test` or a test program, passes its output on and counts. A test program that did not
+/// come to its result, or does not build, counts as one failure.
+pub(crate) fn program(command: &mut Command) -> Result<Sum> {
+    let line = sh::line(command);
     println!("$ {line}");
-    let child = cargo.stdout(Stdio::piped()).spawn();
+    let child = command.stdout(Stdio::piped()).spawn();
     let mut child = child.with_context(|| format!("cannot start `{line}`"))?;
     let output = child.stdout.take().context("stdout is piped")?;
 
@@ -113,7 +123,7 @@ fn program(cargo: &mut Command, args: &Args) -> Result<Sum> {
 }
 
 /// Reads `test result: ok. 3 passed; 0 failed; 1 ignored; …`.
-fn result(line: &str) -> Option<Sum> {
+pub(crate) fn result(line: &str) -> Option<Sum> {
     let counts = line.strip_prefix("test result: ")?;
     let count = |what: &str| {
         let part = counts
@@ -129,7 +139,15 @@ fn result(line: &str) -> Option<Sum> {
 }
 
 impl Sum {
-    fn add(&mut self, other: &Self) {
+    /// Of tests that could not be run.
+    pub(crate) fn failure() -> Self {
+        Self {
+            failed: 1,
+            ..Self::default()
+        }
+    }
+
+    pub(crate) fn add(&mut self, other: &Self) {
         self.passed += other.passed;
         self.failed += other.failed;
         self.ignored += other.ignored;
@@ -160,8 +178,7 @@ mod tests {
 
     #[test]
     fn a_program_that_dies_counts_as_a_failure() {
-        let args = Args::default();
-        let died = program(Command::new("sh").args(["-c", "kill -SEGV $$"]), &args).unwrap();
+        let died = program(Command::new("sh").args(["-c", "kill -SEGV $$"])).unwrap();
         assert_eq!(
             died,
             Sum {

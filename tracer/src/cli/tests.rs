@@ -11,7 +11,7 @@ use crate::view::check::Expectations;
 
 fn parse(line: &str) -> Result<Args, String> {
     let words = std::iter::once("tracer").chain(line.split_whitespace());
-    Args::try_parse_from(super::args::joined(words.into_iter().map(Into::into))).map_err(|e| {
+    Args::try_parse_from(args::joined(words.map(Into::into))).map_err(|e| {
         let text = e.to_string();
         text.lines().next().unwrap_or_default().to_owned()
     })

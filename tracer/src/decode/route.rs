@@ -21,7 +21,7 @@ pub(super) fn decision(raw: &Route) -> Result<Option<RouteDecision>, DecodeError
     if bridged || raw.how & ROUTE_NO_DST != 0 {
         return Ok(Some(RouteDecision {
             bridged,
-            ..inferred()
+            ..RouteDecision::unknown(How::Inferred)
         }));
     }
     let errno = raw.error.cast_signed().unsigned_abs();
@@ -62,24 +62,6 @@ fn how(bits: u8) -> Result<How, DecodeError> {
         (true, _, true) => Ok(How::Dst),
         (true, false, false) => Ok(How::Cached),
         (false, _, _) => Err(DecodeError::How(bits)),
-    }
-}
-
-/// Nothing is known but that the packet passed.
-fn inferred() -> RouteDecision {
-    RouteDecision {
-        kind: RouteKind::Unknown,
-        table: None,
-        gateway: None,
-        dev: None,
-        prefix_len: None,
-        metric: None,
-        pmtu: None,
-        errno: 0,
-        lwtunnel: None,
-        bridged: false,
-        source_check: false,
-        how: How::Inferred,
     }
 }
 

@@ -130,3 +130,23 @@ pub struct RouteDecision {
     /// How it is known.
     pub how: How,
 }
+
+impl RouteDecision {
+    /// Nothing is known of the decision but how that came about.
+    pub fn unknown(how: How) -> Self {
+        Self {
+            kind: RouteKind::Unknown,
+            table: None,
+            gateway: None,
+            dev: None,
+            prefix_len: None,
+            metric: None,
+            pmtu: None,
+            errno: 0,
+            lwtunnel: None,
+            bridged: false,
+            source_check: false,
+            how,
+        }
+    }
+}

@@ -247,7 +247,7 @@ fn failed(failure: &RouteFailure) -> RouteDecision {
         kind: kind_of_errno(failure.errno).unwrap_or(RouteKind::Unknown),
         table: Some(failure.table),
         errno: failure.errno,
-        ..blank(How::Lookup)
+        ..RouteDecision::unknown(How::Lookup)
     }
 }
 
@@ -256,7 +256,7 @@ fn local_delivery(draft: &Draft, topology: &Topology) -> Option<RouteDecision> {
     Some(RouteDecision {
         kind: RouteKind::Local,
         dev: Some(dev),
-        ..blank(How::Inferred)
+        ..RouteDecision::unknown(How::Inferred)
     })
 }
 
@@ -275,21 +275,4 @@ fn owner<'a>(
     topology: &'a Topology,
 ) -> Option<&'a crate::inventory::Link> {
     topology.inventory.netns.get(&netns)?.owner(tuple.dst)
-}
-
-fn blank(how: How) -> RouteDecision {
-    RouteDecision {
-        kind: RouteKind::Unknown,
-        table: None,
-        gateway: None,
-        dev: None,
-        prefix_len: None,
-        metric: None,
-        pmtu: None,
-        errno: 0,
-        lwtunnel: None,
-        bridged: false,
-        source_check: false,
-        how,
-    }
 }

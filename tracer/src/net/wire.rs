@@ -208,7 +208,11 @@ mod tests {
         #[test]
         fn any_bytes_end(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             let defects = Defects::default();
-            let n = Attrs::new(&bytes, &defects).map(|a| a.nested().count()).count();
+            let mut n = 0;
+            for attr in Attrs::new(&bytes, &defects) {
+                n += 1;
+                prop_assert!(attr.nested().count() <= attr.data.len() / ATTR_HEADER);
+            }
             prop_assert!(n <= bytes.len() / ATTR_HEADER);
         }
     }

@@ -67,7 +67,7 @@ pub fn run(
         let mut signals = Signals::new()?;
         let mut config = config.clone();
         config.filter.resolve_pids(netns_of_pid);
-        let mut session = Session::new(&config, start(&config)?)?;
+        let mut session = Session::new(&config, start(&config)?);
         session.run(&config, &mut signals, on_event).await
     })
 }
@@ -110,7 +110,7 @@ struct Session {
 }
 
 impl Session {
-    fn new(config: &SessionConfig, s: Started) -> Result<Self> {
+    fn new(config: &SessionConfig, s: Started) -> Self {
         let started = clock::now();
         let mut session = Self {
             feed: Feed::new(Decoder::new(Arc::new(s.facts.names))),
@@ -129,7 +129,7 @@ impl Session {
             probe: s.probe,
         };
         session.model_inventory();
-        Ok(session)
+        session
     }
 
     async fn run(

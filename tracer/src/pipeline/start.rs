@@ -28,7 +28,7 @@ pub(super) struct Started {
 pub(super) fn start(config: &SessionConfig) -> Result<Started> {
     // privileges first: without them every later error is only a consequence
     Features::read(config.btf.as_deref()).check_permitted()?;
-    let selection = NetnsSelection::from_args(&config.netns);
+    let selection = NetnsSelection::from_args(&config.netns).enter_home()?;
     let (facts, inventory, btf) = thread::scope(|scope| {
         let facts = scope.spawn(|| KernelFacts::load(config.btf.as_deref()));
         let btf = scope.spawn(|| load_btf(config));
@@ -47,6 +47,19 @@ pub(super) fn start(config: &SessionConfig) -> Result<Started> {
             format!("functions have no names: {why}"),
             Question::Drops,
         ));
+    }
+    let others = inventory
+        .netns
+        .values()
+        .filter(|n| n.id != inventory.home && !n.edge)
+        .count();
+    if others > 0 {
+        let text = format!(
+            "{others} more namespaces are traced by what they receive and drop; route decisions are \
+             read only in {}",
+            inventory.node
+        );
+        limits.push(limit(text, Question::Routes));
     }
     let devices = wanted_devices(config, &inventory)?;
     let mut probe = Probe::load(&probe_config(config, &facts, &inventory, &devices, &btf))?;

@@ -5,11 +5,13 @@ use proptest::prelude::*;
 use super::*;
 use crate::net::wire::push_attr;
 
+type Settings<'a> = &'a [(u16, &'a [u8])];
+
 /// A link message; `info` is kind and settings.
 fn message(
     device_type: u16,
     attrs: &[(u16, Vec<u8>)],
-    info: Option<(&str, &[(u16, &[u8])])>,
+    info: Option<(&str, Settings<'_>)>,
 ) -> Vec<u8> {
     let mut body = request(0, IFINFOMSG);
     body[2..4].copy_from_slice(&device_type.to_ne_bytes());

@@ -28,6 +28,26 @@ impl NetnsSelection {
         }
     }
 
+    /// Makes the first named namespace the one of the calling thread, and of every thread that it
+    /// starts from now on: devices are attached by their number there. Returns what to read then:
+    /// a single name stands for that node with the pods behind it.
+    pub fn enter_home(self) -> Result<Self, NetError> {
+        let Self::Named(mut names) = self else {
+            return Ok(self);
+        };
+        let roots = Self::Named(names.clone()).roots(&Namespaces::find()?)?;
+        if let Some(home) = roots.first() {
+            super::enter(home)?;
+        }
+        if roots.len() == 1 {
+            return Ok(Self::HomeAndPods);
+        }
+        if let Some(first) = names.first_mut() {
+            *first = "self".into();
+        }
+        Ok(Self::Named(names))
+    }
+
     /// The namespaces that are asked for, home first and each once. Pods are not among them.
     pub(in crate::net) fn roots(&self, all: &Namespaces) -> Result<Vec<Found>, NetError> {
         let home = || -> Result<Found, NetError> {

@@ -21,6 +21,9 @@ pub(super) struct EncapMtu;
 /// quarter and more are repeats.
 const REPEATED_SHARE: u64 = 4;
 
+/// TCP repeats what is not acknowledged after this time at the earliest (`TCP_RTO_MIN`).
+const SHORTEST_RTO_NS: u64 = 200_000_000;
+
 /// Fewer repeats can be chance.
 const REPEATS: u64 = 3;
 
@@ -179,7 +182,7 @@ fn told(hits: &[Hit<'_>]) -> bool {
 /// sender did not act on, or nothing but repeats while small packets are answered.
 fn swallowed(ctx: &Context<'_>) -> Vec<Finding> {
     let mut cases: BTreeMap<(NetnsId, Ifindex), Vec<(Trace<'_>, String)>> = BTreeMap::new();
-    for trace in ctx.traces().filter(|t| t.dir().drops.is_empty()) {
+    for trace in ctx.traces().filter(|t| fits_here(ctx, t)) {
         let Some(exit) = trace.exit().filter(|h| h.encap.is_some()) else {
             continue;
         };
@@ -194,6 +197,20 @@ fn swallowed(ctx: &Context<'_>) -> Vec<Finding> {
         .into_iter()
         .filter_map(|(at, flows)| beyond(ctx, at, &flows))
         .collect()
+}
+
+/// This node dropped nothing of it, or only what was too large for the tunnel before the sender
+/// heard of that and went on with less. Then many repeats are due to that, and only those count that
+/// nobody answered in the end.
+fn fits_here(ctx: &Context<'_>, trace: &Trace<'_>) -> bool {
+    let silent = || trace.dir().last.since(trace.back().last) >= SHORTEST_RTO_NS;
+    trace.dir().drops.iter().all(|drop| {
+        let hit = Hit {
+            trace: *trace,
+            drop,
+        };
+        drops::cause(ctx, &hit) == Cause::TooBig && adapted(trace, drop.last) && silent()
+    })
 }
 
 fn refused(trace: &Trace<'_>) -> Option<String> {

@@ -69,12 +69,12 @@ fn direction(side: &Value) -> String {
     );
     for key in ["drops", "icmp_errors"] {
         if items(&side[key]).next().is_some() {
-            out = format!("{out} {key} {}", side[key]);
+            out.extend([" ", key, " ", &side[key].to_string()]);
         }
     }
     for key in ["retransmits", "resets"] {
         if side[key].as_u64().is_some_and(|count| count > 0) {
-            out = format!("{out} {key} {}", side[key]);
+            out.extend([" ", key, " ", &side[key].to_string()]);
         }
     }
     out

@@ -19,7 +19,6 @@ pub mod expect;
 pub mod labs;
 pub mod netns;
 pub mod observe;
-pub mod pace;
 pub mod reaper;
 pub mod tmux;
 pub mod topology;

@@ -11,15 +11,17 @@
 //! # Ok::<(), anyhow::Error>(())
 //! ```
 
+use std::time::Duration;
+
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
 use crate::brief::brief;
 use crate::traffic::Sent;
-use crate::{Lab, Tracer, expect, labs, pace};
+use crate::{Lab, Tracer, expect, labs};
 
-/// Seconds from SIGINT to the end. The promise is below 1 s, and a test of its own measures it.
-const END_LIMIT: u64 = 20;
+/// From SIGINT to the end. The promise is below 1 s, and a test of its own measures it.
+const END_LIMIT: Duration = Duration::from_secs(20);
 
 /// A finished run.
 #[derive(Debug)]
@@ -55,7 +57,7 @@ impl Observed {
         let tracer = Tracer::start(lab.node(), &args)?;
         let traffic = lab.traffic(1)?;
         settled(&lab)?;
-        let ended = tracer.interrupt(pace::limit(END_LIMIT))?;
+        let ended = tracer.interrupt(END_LIMIT)?;
         let report = ended.json()?;
         let seen = Self {
             lab,

@@ -61,7 +61,7 @@ impl Reaper {
             .context("cannot start the shell that cleans up namespaces")
     }
 
-    /// Removes what earlier runs left behind: names of [`prefix_of`] whose process is dead.
+    /// Removes what earlier runs left behind: names with the prefix of a lab whose process is dead.
     pub fn remove_stale() -> Result<()> {
         let Ok(entries) = fs::read_dir(NAMES) else {
             return Ok(());

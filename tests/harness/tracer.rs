@@ -13,7 +13,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use crate::{Netns, deadline, pace};
+use crate::{Netns, deadline};
 
 /// From start to `ready`. The promise is below 1 s; a debug build on a machine under load may take
 /// longer, and a test of the promise measures it.
@@ -67,7 +67,7 @@ impl Tracer {
     /// Starts `tracer ARGS…` in `ns` and waits until it traces.
     pub fn start(ns: &Netns, args: &[impl AsRef<OsStr>]) -> Result<Self> {
         let tracer = Self::spawn(ns, args)?;
-        tracer.wait_ready(READY_LIMIT * pace::factor())?;
+        tracer.wait_ready(READY_LIMIT)?;
         Ok(tracer)
     }
 
@@ -285,7 +285,7 @@ impl Output {
     }
 
     fn wait_line(&self, limit: Duration, wanted: &dyn Fn(&str) -> bool) -> Option<String> {
-        let end = Instant::now() + limit;
+        let end = Instant::now() + deadline::scaled(limit);
         let (collected, changed) = &*self.shared;
         let mut guard = lock(collected);
         let mut seen = 0;

@@ -1,12 +1,14 @@
 //! What goes wrong around the headers of a VXLAN overlay and around the underlay, and what each of
 //! it looks like from node 1.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, Result, ensure};
-use harness::{Lab, Observed, deadline, expect, pace};
+use harness::{Lab, Observed, deadline, expect};
 use serde_json::{Value, json};
 
-/// Seconds from the first packet to the failure of its neighbour: three probes, a second apart.
-const NEIGHBOUR_FAILS: u64 = 10;
+/// From the first packet to the failure of its neighbour: three probes, a second apart.
+const NEIGHBOUR_FAILS: Duration = Duration::from_secs(10);
 
 fn observe(mode: &str) -> Result<Observed> {
     Observed::of(&format!("encap-loss:{mode}"), &[])
@@ -253,17 +255,13 @@ fn a_firewall_stops_the_tunnel() -> Result<()> {
 }
 
 fn neighbours_failed(lab: &Lab) -> Result<()> {
-    deadline::wait_for(
-        "the failure of both neighbours",
-        pace::limit(NEIGHBOUR_FAILS),
-        || {
-            let failed = lab.node().exec(&["ip", "neigh", "show", "nud", "failed"])?;
-            let both = ["10.244.2.20 ", "fd44:2::20 "]
-                .iter()
-                .all(|ip| failed.contains(ip));
-            Ok(both.then_some(()))
-        },
-    )
+    deadline::wait_for("the failure of both neighbours", NEIGHBOUR_FAILS, || {
+        let failed = lab.node().exec(&["ip", "neigh", "show", "nud", "failed"])?;
+        let both = ["10.244.2.20 ", "fd44:2::20 "]
+            .iter()
+            .all(|ip| failed.contains(ip));
+        Ok(both.then_some(()))
+    })
 }
 
 #[test]

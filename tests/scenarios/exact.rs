@@ -1,10 +1,15 @@
 //! Counters are exact: what tracer counts at a device is what the device itself counted.
 
+#![expect(
+    clippy::print_stdout,
+    reason = "what was measured and said is in the output"
+)]
+
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use harness::traffic::{Blast, Tcp};
-use harness::{Lab, Netns, Tracer, deadline, expect, pace};
+use harness::{Lab, Netns, Tracer, deadline, expect};
 use serde_json::{Value, json};
 
 /// Ethernet frames of this size, as [`Blast`] counts: with the Ethernet header, without FCS. IPv6
@@ -36,16 +41,18 @@ fn a_thousand_flows_ipv6() -> Result<()> {
 /// Packets and bytes of all flows together at both devices of the router, against what the devices
 /// say.
 fn blast(to: &str, flows: u32) -> Result<()> {
-    let packets = pace::pick(1_000_000, 100_000);
+    let packets = deadline::amount(1_000_000, 100_000);
     let lab = quiet_router()?;
     let node = lab.node();
     let tracer = Tracer::start(node, &["check", "-o", "json", "--for", "1h", "udp"])?;
     let before = (Counted::read(node, IN)?, Counted::read(node, OUT)?);
     let blast = Blast::to(to).packets(packets).frame(FRAME).flows(flows);
-    let blasted = blast.limit(pace::limit(60)).send(lab.ns("a")?)?;
+    let blasted = blast
+        .limit(deadline::scaled(Duration::from_mins(1)))
+        .send(lab.ns("a")?)?;
     ensure!(blasted.sent == packets, "{blasted:?}");
     let (rx, tx) = settled(node, before)?;
-    let ended = tracer.interrupt(pace::limit(20))?;
+    let ended = tracer.interrupt(Duration::from_secs(20))?;
     let report = ended.json()?;
     println!(
         "{packets} packets of {flows} flows in {:?}: in {rx:?}, out {tx:?}",
@@ -82,16 +89,18 @@ fn blast(to: &str, flows: u32) -> Result<()> {
 
 #[test]
 fn bulk_tcp_with_offload() -> Result<()> {
-    let bytes = pace::pick(200_000_000, 20_000_000);
+    let bytes = deadline::amount(200_000_000, 20_000_000);
     let lab = quiet_router()?;
     let node = lab.node();
     let tracer = Tracer::start(node, &["check", "-o", "json", "--for", "1h", "tcp port 8"])?;
     let before = (Counted::read(node, IN)?, Counted::read(node, OUT)?);
-    let bulk = Tcp::to("10.2.0.2:8").bytes(bytes).limit(pace::limit(60));
+    let bulk = Tcp::to("10.2.0.2:8")
+        .bytes(bytes)
+        .limit(Duration::from_mins(1));
     let sent = bulk.send(lab.ns("a")?)?;
     ensure!(sent.delivered(), "{sent}");
     let (rx, tx) = settled(node, before)?;
-    let report = tracer.interrupt(pace::limit(20))?.json()?;
+    let report = tracer.interrupt(Duration::from_secs(20))?.json()?;
     expect::no_loss(&report)?;
     let flow = expect::flow(
         &report,
@@ -192,7 +201,7 @@ fn wait_quiet(node: &Netns, quiet: Duration) -> Result<()> {
             .collect()
     };
     let mut last = (read()?, std::time::Instant::now());
-    deadline::wait_for("silence in the lab", pace::limit(30), || {
+    deadline::wait_for("silence in the lab", Duration::from_secs(30), || {
         let now = read()?;
         if now != last.0 {
             last = (now, std::time::Instant::now());
@@ -203,7 +212,7 @@ fn wait_quiet(node: &Netns, quiet: Duration) -> Result<()> {
 
 /// What both devices counted since `before`, once nothing comes any more.
 fn settled(node: &Netns, before: (Counted, Counted)) -> Result<(Counted, Counted)> {
-    wait_quiet(node, Duration::from_millis(300) * pace::factor())?;
+    wait_quiet(node, deadline::scaled(Duration::from_millis(300)))?;
     Ok((
         Counted::read(node, IN)?.since(before.0),
         Counted::read(node, OUT)?.since(before.1),

@@ -5,11 +5,12 @@ use std::hash::{DefaultHasher, Hasher as _};
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use harness::bpf::{self, Answer, Foreign, Hook, Place, Program};
 use harness::traffic::Udp;
-use harness::{Lab, Netns, Tracer, deadline, expect, pace};
+use harness::{Lab, Netns, Tracer, deadline, expect};
 use nix::sys::signal::Signal;
 use nix::sys::socket::{setsockopt, sockopt};
 use serde_json::{Value, json};
@@ -18,7 +19,7 @@ const DATAGRAMS: u32 = 3000;
 const STREAM: usize = 2_000_000;
 /// Datagrams of a round that is counted, and their payload; no other packet in a lab is that long.
 const ROUND: u32 = 50;
-const PAYLOAD: usize = 291;
+const PAYLOAD: u16 = 291;
 /// With Ethernet, IPv4 and UDP headers.
 const LENGTH: i32 = 14 + 20 + 8 + PAYLOAD as i32;
 const DEVICES: [&str; 2] = ["in", "out"];
@@ -39,7 +40,7 @@ fn payload_and_order_stay_the_same() -> Result<()> {
             with == without,
             "with {args:?} {with:?}, without {without:?}"
         );
-        tracer.interrupt(pace::limit(20))?;
+        tracer.interrupt(Duration::from_secs(20))?;
     }
     let after = Transferred::over(&lab)?;
     ensure!(after == without, "after {after:?}, before {without:?}");
@@ -95,13 +96,18 @@ fn the_verdict_of_a_foreign_program_stands() -> Result<()> {
         Answer::Drop,
     )?;
     let tracer = Tracer::start(node, &["check", "-o", "json", "--for", "1h", "udp port 7"])?;
-    let sent = datagrams().wait(pace::limit(1)).send(lab.ns("a")?)?;
+    let sent = datagrams()
+        .wait(Duration::from_secs(1))
+        .send(lab.ns("a")?)?;
     ensure!(
         sent.lost(),
         "what a foreign program drops came through: {sent}"
     );
     ensure!(drop.packets()? == u64::from(ROUND));
-    let report = tracer.interrupt(pace::limit(20))?.expect_code(3)?.json()?;
+    let report = tracer
+        .interrupt(Duration::from_secs(20))?
+        .expect_code(3)?
+        .json()?;
     let flow = expect::flow(&report, &json!({"dst": "10.2.0.2", "dport": 7}))?;
     let dropped = expect::dropped(flow, "TC_EGRESS")?;
     ensure!(dropped["count"] == ROUND, "{dropped}");
@@ -205,7 +211,7 @@ fn nothing_is_left_behind() -> Result<()> {
 /// at both devices.
 fn end(tracer: Tracer, signal: Signal, packets: u64) -> Result<()> {
     tracer.signal(signal)?;
-    let ended = tracer.wait(pace::limit(20))?;
+    let ended = tracer.wait(Duration::from_secs(20))?;
     if signal == Signal::SIGKILL {
         ensure!(ended.status.code().is_none(), "{}", ended.status);
         return Ok(());
@@ -233,7 +239,7 @@ fn end(tracer: Tracer, signal: Signal, packets: u64) -> Result<()> {
 /// grace period.
 fn gone(node: &Netns, others: &[Program]) -> Result<()> {
     for dev in DEVICES {
-        deadline::wait_for("the end of the attachments", pace::limit(5), || {
+        deadline::wait_for("the end of the attachments", Duration::from_secs(5), || {
             let left = chain(node, dev)?;
             Ok(left
                 .iter()
@@ -241,7 +247,7 @@ fn gone(node: &Netns, others: &[Program]) -> Result<()> {
                 .then_some(()))
         })?;
     }
-    deadline::wait_for("the end of the programs", pace::limit(10), || {
+    deadline::wait_for("the end of the programs", Duration::from_secs(10), || {
         let left = ours()?;
         Ok(left
             .iter()
@@ -286,9 +292,9 @@ fn filtered(node: &Netns, side: &str) -> Result<u64> {
 fn datagrams() -> Udp {
     Udp::to("10.2.0.2:7")
         .count(ROUND)
-        .size(PAYLOAD)
-        .interval(std::time::Duration::from_millis(1))
-        .wait(pace::limit(2))
+        .size(PAYLOAD.into())
+        .interval(Duration::from_millis(1))
+        .wait(Duration::from_secs(2))
 }
 
 /// Sends a round from a to b and back, which must arrive.
@@ -327,7 +333,7 @@ fn datagrams_over(a: &Netns, b: &Netns) -> Result<(u32, u64)> {
     let to: SocketAddr = "10.2.0.2:9000".parse()?;
     let receiver = b.run(|| UdpSocket::bind(to))??;
     setsockopt(&receiver, sockopt::RcvBufForce, &(32 << 20))?;
-    receiver.set_read_timeout(Some(pace::limit(1)))?;
+    receiver.set_read_timeout(Some(deadline::scaled(Duration::from_secs(1))))?;
     let sender = a.run(|| UdpSocket::bind("10.1.0.2:9000"))??;
     let mut buffer = vec![0; 1 << 11];
     for number in 0..DATAGRAMS {
@@ -359,7 +365,7 @@ fn stream_over(a: &Netns, b: &Netns) -> Result<(usize, u64)> {
     let listener = b.run(|| TcpListener::bind(to))??;
     let mut sender = a.run(|| TcpStream::connect(to))??;
     let (receiver, _) = listener.accept()?;
-    receiver.set_read_timeout(Some(pace::limit(10)))?;
+    receiver.set_read_timeout(Some(deadline::scaled(Duration::from_secs(10))))?;
     let reader = thread::spawn(move || -> Result<(usize, u64)> {
         let mut receiver = receiver;
         let mut all = Vec::with_capacity(STREAM);

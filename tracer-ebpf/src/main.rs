@@ -8,6 +8,20 @@
     target_arch = "bpf",
     expect(clippy::inline_always, reason = "programs are verified as one piece")
 )]
+#![cfg_attr(
+    target_arch = "bpf",
+    expect(
+        clippy::needless_borrows_for_generic_args,
+        reason = "by value, keys and values would be copied onto the 512 bytes of stack"
+    )
+)]
+#![cfg_attr(
+    target_arch = "bpf",
+    expect(
+        clippy::needless_pass_by_value,
+        reason = "the program macros call the functions with their context by value"
+    )
+)]
 #![cfg_attr(target_arch = "bpf", expect(internal_features, reason = "see above"))]
 
 #[cfg(target_arch = "bpf")]

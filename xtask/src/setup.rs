@@ -185,7 +185,8 @@ fn components() -> Result<()> {
 
 fn linker() -> Result<()> {
     let home = sh::root()?.join("target/toolchain");
-    if is_wanted_linker(&home.join("bin/bpf-linker")) {
+    let in_path = sh::find("bpf-linker").is_some_and(|file| is_wanted_linker(&file));
+    if is_wanted_linker(&home.join("bin/bpf-linker")) || in_path {
         return Ok(());
     }
     announce(&format!(

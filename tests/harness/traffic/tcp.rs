@@ -11,7 +11,7 @@ use nix::sys::socket::{SockType, SockaddrStorage, connect, setsockopt, sockopt};
 use nix::sys::time::TimeVal;
 
 use super::{Sent, socket};
-use crate::{Netns, pace};
+use crate::{Netns, deadline};
 
 const CHUNK: usize = 1 << 16;
 const SHORTEST_WAIT: Duration = Duration::from_millis(1);
@@ -32,7 +32,7 @@ impl Tcp {
         Self {
             to: address.to_owned(),
             bytes: 1000,
-            limit: pace::patience(Duration::from_secs(2)),
+            limit: Duration::from_secs(2),
             options: socket::Options::default(),
         }
     }
@@ -80,14 +80,15 @@ impl Tcp {
             .to
             .parse()
             .with_context(|| format!("{:?} is no ADDRESS:PORT", self.to))?;
-        let end = Instant::now() + self.limit;
+        let limit = deadline::patience(self.limit);
+        let end = Instant::now() + limit;
         let fd = ns.run(|| socket::open(SockType::Stream, &to, &self.options))??;
         let mut sent = Sent {
             sent: self.bytes as u64,
             ..Sent::default()
         };
         // the send timeout also bounds connect(2), see socket(7)
-        let limit = i64::try_from(self.limit.as_micros())?;
+        let limit = i64::try_from(limit.as_micros())?;
         let limit = TimeVal::new(limit / 1_000_000, limit % 1_000_000);
         setsockopt(&fd, sockopt::SendTimeout, &limit)?;
         let connected = connect(fd.as_raw_fd(), &SockaddrStorage::from(to));

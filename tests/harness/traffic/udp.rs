@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 use nix::sys::socket::SockType;
 
 use super::{Sent, socket};
-use crate::{Netns, pace};
+use crate::{Netns, deadline};
 
 /// Read timeouts of zero mean "for ever" to the kernel.
 const SHORTEST_WAIT: Duration = Duration::from_millis(1);
@@ -34,7 +34,7 @@ impl Udp {
             count: 3,
             size: 32,
             interval: Duration::from_millis(10),
-            wait: pace::patience(Duration::from_millis(500)),
+            wait: Duration::from_millis(500),
             connect: false,
             options: socket::Options::default(),
         }
@@ -121,7 +121,7 @@ impl Udp {
             }
             while receive(&socket, next, &mut sent)? {}
         }
-        let end = Instant::now() + self.wait;
+        let end = Instant::now() + deadline::patience(self.wait);
         while sent.received < sent.sent && receive(&socket, end, &mut sent)? {}
         sent.source = socket.local_addr().ok();
         Ok(sent)

@@ -62,9 +62,9 @@ pub(super) fn decode(dst: u64, r: &mut Route) {
     r.error = i32::from(error).unsigned_abs();
     lwtunnel(dst, r);
     if family == AF_INET {
-        ipv4(dst, r)
+        ipv4(dst, r);
     } else {
-        ipv6(dst, r)
+        ipv6(dst, r);
     }
 }
 

@@ -73,7 +73,7 @@ impl Layout {
     pub(super) fn linear(&self, at: u32) -> Linear {
         Linear {
             network: self.head + u64::from(at),
-            len: if self.tail > at { self.tail - at } else { 0 },
+            len: self.tail.saturating_sub(at),
         }
     }
 }

@@ -71,6 +71,10 @@ const ENDS: &[End] = &[
     end("NO_SOCKET", "icmp_rcv", When::Always),
     end("NO_SOCKET", "icmpv6_rcv", When::Always),
     end(UNSPECIFIED, "ping_rcv", When::Always),
+    // the same where the compiler made the free the last jump of ping_rcv(); these two have no
+    // other use of the reason
+    end("NO_SOCKET", "icmp_rcv", When::Always),
+    end("NO_SOCKET", "icmpv6_rcv", When::Always),
     // neighbour discovery, MLD and IGMP messages that were worked in (up to 6.1)
     end(UNSPECIFIED, "icmpv6_rcv", When::Always),
     end(UNSPECIFIED, "ip6_mc_input", When::Always),
@@ -143,6 +147,8 @@ mod tests {
     #[case("QUEUE_PURGE", "inet_sock_destruct", true)]
     #[case("NOT_SPECIFIED", "skb_rbtree_purge", true)]
     #[case("NO_SOCKET", "ping_rcv", true)]
+    #[case("NO_SOCKET", "icmp_rcv", true)]
+    #[case("NO_SOCKET", "icmpv6_rcv", true)]
     #[case("NOT_SPECIFIED", "icmpv6_rcv", true)]
     #[case("NOT_SPECIFIED", "ip6_mc_input", true)]
     #[case("SOCKET_CLOSE", "unix_release_sock", false)]

@@ -86,13 +86,12 @@ impl KernelFacts {
     /// facts needs none.
     pub fn load(btf_path: Option<&Path>) -> Result<Self, KernelError> {
         let mut features = Features::read(btf_path);
-        let Some(path) = features.btf_path.clone() else {
-            let path = btf_path
-                .unwrap_or(Path::new(features::BTF_PATH))
-                .to_path_buf();
+        // a file that was asked for is read, whether it is there or not: the error names it
+        let given = btf_path.map(Path::to_path_buf);
+        let Some(path) = given.or_else(|| features.btf_path.clone()) else {
             return Err(StartError::NoBtf {
                 release: features.release,
-                path,
+                path: PathBuf::from(features::BTF_PATH),
             }
             .into());
         };

@@ -96,7 +96,6 @@ fn stuck(path: &'static str) -> super::build::Seen {
         .flags(0x02, 0x12)
 }
 
-#[expect(clippy::too_many_lines, reason = "a table")]
 /// The sender learns the tunnel's MTU from this node and goes on with packets that fit.
 fn refused_then_repeated() -> super::build::Seen {
     seen(TCP)
@@ -114,6 +113,7 @@ fn refused_then_repeated() -> super::build::Seen {
         })
 }
 
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn incidents() -> Vec<Fixture> {
     let no_route6 = Ended {
         errno: 101,

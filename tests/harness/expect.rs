@@ -140,6 +140,18 @@ pub fn hops(flow: &Value, packets: u64, wanted: &[&str]) -> Result<()> {
     Ok(())
 }
 
+/// Packets that passed a device on the path of a flow or of its `reply`: `out ens5`.
+pub fn packets(flow: &Value, hop: &str) -> u64 {
+    let steps = flow.get("path").and_then(Value::as_array);
+    let hops = steps
+        .into_iter()
+        .flatten()
+        .filter_map(|step| step.get("hop"));
+    hops.filter(|at| format!("{} {}", text(at, "dir"), text(at, "dev")) == hop)
+        .filter_map(|at| at["packets"].as_u64())
+        .sum()
+}
+
 /// Requires that `got`, a flow, a reply or a part of one, contains `wanted`.
 pub fn is(got: &Value, wanted: &Value) -> Result<()> {
     ensure!(contains(got, wanted), "wanted {wanted}, got {got}");

@@ -34,7 +34,9 @@ fn same_node(seen: &Observed) -> Result<()> {
     expect::hops(reply, sent.received, &["in lxc-p1b", "out lxc-p1"])?;
     for finding in seen.report["findings"].as_array().into_iter().flatten() {
         ensure!(
-            !finding["evidence"].to_string().contains("44:1::11"),
+            !finding["evidence"]
+                .to_string()
+                .contains("-> [2001:db8:44:1::11]"),
             "a delivered flow is blamed: {finding}"
         );
     }

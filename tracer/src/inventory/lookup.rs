@@ -30,6 +30,8 @@ pub struct Seen {
     pub table: Option<u32>,
     /// Next hop; `None` for on-link.
     pub gateway: Option<IpAddr>,
+    /// Whatever the next hop is: it was not seen.
+    pub any_gateway: bool,
     /// Egress device.
     pub dev: Option<Ifindex>,
 }
@@ -214,10 +216,10 @@ fn agrees(route: &Route, seen: &Seen) -> bool {
     }
     // what is not sent on is delivered by lo or nowhere, whatever device the route names
     if route.kind != RouteKind::Unicast {
-        return seen.gateway.is_none();
+        return seen.any_gateway || seen.gateway.is_none();
     }
-    route
-        .nexthops
-        .iter()
-        .any(|n| n.gateway == seen.gateway && seen.dev.is_none_or(|dev| n.dev == Some(dev)))
+    route.nexthops.iter().any(|n| {
+        (seen.any_gateway || n.gateway == seen.gateway)
+            && seen.dev.is_none_or(|dev| n.dev == Some(dev))
+    })
 }

@@ -431,6 +431,7 @@ fn seen(netns: &Netns, kind: RouteKind, table: Option<u32>, via: Option<&str>, d
         table,
         gateway: via.map(ip),
         dev: netns.link_named(dev).map(|l| l.ifindex),
+        any_gateway: false,
     }
 }
 

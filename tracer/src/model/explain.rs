@@ -72,6 +72,8 @@ impl Explain for Inventory {
             kind: Some(decision.kind),
             table: decision.table,
             gateway: decision.gateway,
+            // the event of a source check names the device alone
+            any_gateway: decision.source_check,
             dev: decision.dev,
         };
         let found = netns.explain(&query, &seen)?;

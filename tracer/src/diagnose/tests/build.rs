@@ -414,6 +414,12 @@ impl Seen {
         self
     }
 
+    /// Last packet of the answers, seconds.
+    pub(super) fn answers_end(mut self, last: u64) -> Self {
+        self.reply.span.1 = last;
+        self
+    }
+
     pub(super) fn drop(mut self, ended: Ended) -> Self {
         self.forward.drops.push(ended);
         self

@@ -96,6 +96,23 @@ fn stuck(path: &'static str) -> super::build::Seen {
         .flags(0x02, 0x12)
 }
 
+/// The sender learns the tunnel's MTU from this node and goes on with packets that fit.
+fn refused_then_repeated() -> super::build::Seen {
+    seen(TCP)
+        .sent(22, INTO)
+        .answered(5, OUT_OF)
+        .retransmits(10)
+        .size(1450)
+        .icmp("10.0.0.1", (3, 4), Some(1450), true)
+        .drop(Ended {
+            route_dev: "vxlan7",
+            mtu: 1450,
+            max_len: 1500,
+            last: 1,
+            ..ended("PKT_TOO_BIG@ip_forward", "lxc-p1", 10)
+        })
+}
+
 #[expect(clippy::too_many_lines, reason = "a table")]
 fn incidents() -> Vec<Fixture> {
     let no_route6 = Ended {
@@ -247,6 +264,11 @@ fn incidents() -> Vec<Fixture> {
                     .retransmits(5)
                     .size(1450),
             ),
+            &["encap-mtu"],
+        ),
+        (
+            "large packets vanish beyond the node after larger ones were refused here",
+            overlay().with(refused_then_repeated().answers_end(2)),
             &["encap-mtu"],
         ),
         (
@@ -576,6 +598,10 @@ fn healthy_routes() -> Vec<(&'static str, Lab)> {
                 .route("default via 10.0.0.1 dev ens6 metric 100 table 6")
                 .rule(1536, Some("10.0.0.66"), 6)
                 .with(request.answered(3, "lxc-p1 > default via 10.0.0.1 dev ens6 > ens6")),
+        ),
+        (
+            "larger packets refused, repeated and answered",
+            overlay().with(refused_then_repeated()),
         ),
         (
             "two tenants with one address, both served",

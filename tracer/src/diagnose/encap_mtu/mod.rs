@@ -1,6 +1,6 @@
 //! Packets too big for a tunnel or for the network under it.
 
-use std::collections::BTreeMap;
+mod beyond;
 
 use super::{
     Context, Finding, Rule, Severity, Subject,
@@ -17,13 +17,6 @@ use crate::{
 /// See the module.
 pub(super) struct EncapMtu;
 
-/// Healthy bulk TCP repeats a few segments in a thousand; where every large segment is lost, a
-/// quarter and more are repeats.
-const REPEATED_SHARE: u64 = 4;
-
-/// Fewer repeats can be chance.
-const REPEATS: u64 = 3;
-
 impl Rule for EncapMtu {
     const ID: &'static str = "encap-mtu";
     const ABOUT: &'static str = "packets are too big for a tunnel or for the network under it";
@@ -33,7 +26,7 @@ impl Rule for EncapMtu {
 
     fn check(&self, ctx: &Context<'_>) -> Vec<Finding> {
         let mut found = too_big(ctx);
-        found.extend(swallowed(ctx));
+        found.extend(beyond::swallowed(ctx));
         let latent: Vec<Finding> = latent(ctx)
             .into_iter()
             .filter(|(devs, _)| {
@@ -173,105 +166,6 @@ fn is_too_big(icmp: &IcmpSample) -> bool {
 fn told(hits: &[Hit<'_>]) -> bool {
     hits.iter()
         .any(|h| h.trace.dir().icmp.iter().any(is_too_big))
-}
-
-/// Tunnelled flows whose large packets vanish beyond the node: an error from the network that the
-/// sender did not act on, or nothing but repeats while small packets are answered.
-fn swallowed(ctx: &Context<'_>) -> Vec<Finding> {
-    let mut cases: BTreeMap<(NetnsId, Ifindex), Vec<(Trace<'_>, String)>> = BTreeMap::new();
-    for trace in ctx.traces().filter(|t| t.dir().drops.is_empty()) {
-        let Some(exit) = trace.exit().filter(|h| h.encap.is_some()) else {
-            continue;
-        };
-        if let Some(sign) = refused(&trace).or_else(|| repeats(ctx, &trace)) {
-            cases
-                .entry((exit.netns, exit.dev))
-                .or_default()
-                .push((trace, sign));
-        }
-    }
-    cases
-        .into_iter()
-        .filter_map(|(at, flows)| beyond(ctx, at, &flows))
-        .collect()
-}
-
-fn refused(trace: &Trace<'_>) -> Option<String> {
-    let icmp = trace
-        .dir()
-        .icmp
-        .iter()
-        .find(|i| is_too_big(i) && !i.local && !adapted(trace, i.last))?;
-    let mtu = icmp.mtu.map_or(String::new(), |m| format!(", MTU {m}"));
-    Some(format!(
-        "{} says \"too big\" {}{mtu}",
-        icmp.from,
-        text::count(icmp.count, "time")
-    ))
-}
-
-/// Answered at first, then mostly repeats of packets about as large as the tunnel allows.
-fn repeats(ctx: &Context<'_>, trace: &Trace<'_>) -> Option<String> {
-    let d = trace.dir();
-    let tunnel = trace.hops().find(|h| {
-        h.dir == Dir::Out
-            && ctx
-                .link(h.netns, h.dev)
-                .is_some_and(|l| is_overlay(&l.kind))
-    })?;
-    let mtu = ctx.link(tunnel.netns, tunnel.dev)?.mtu;
-    let full_size = tunnel.max_len.saturating_mul(10) >= mtu.saturating_mul(9);
-    let stuck = d.retransmits >= REPEATS && d.retransmits * REPEATED_SHARE >= d.packets;
-    (full_size && stuck && trace.is_connected()).then(|| {
-        format!(
-            "{} of {} are repeats, the largest has {} bytes",
-            d.retransmits,
-            text::count(d.packets, "packet"),
-            tunnel.max_len
-        )
-    })
-}
-
-fn beyond(
-    ctx: &Context<'_>,
-    (netns, dev): (NetnsId, Ifindex),
-    flows: &[(Trace<'_>, String)],
-) -> Option<Finding> {
-    let (first, _) = flows.first()?;
-    let encap = first.exit()?.encap?;
-    let name = text::dev_name(ctx, netns, dev);
-    let ids = drops::ranked(flows.iter().map(|(t, _)| (t.dir().packets, t.flow.id)));
-    let extra = overhead(encap.key.kind, encap.dst.is_ipv6());
-    let size = first.exit().map_or(0, |h| h.max_len);
-    let mut evidence: Vec<String> = flows.iter().take(3).map(|(_, sign)| sign.clone()).collect();
-    evidence.push(format!(
-        "{} adds {extra} bytes to each packet",
-        encap.key.kind
-    ));
-    evidence.extend(text::samples(ctx, &ids));
-    let probe = size.saturating_sub(if encap.dst.is_ipv6() { 48 } else { 28 });
-    Some(Finding {
-        id: EncapMtu::ID,
-        severity: Severity::Error,
-        summary: format!(
-            "Encapsulated packets of {size} bytes leave {} by {name} for {} and get lost while small \
-             ones are answered: a link on the way carries less than this.",
-            text::place(ctx, netns),
-            encap.dst,
-        ),
-        subject: Subject {
-            flows: ids,
-            dev: Some((netns, dev)),
-            address: Some(encap.dst),
-        },
-        evidence,
-        next: format!(
-            "ping -M do -s {probe} {} (lower -s until it is answered; add {} for the path MTU), then \
-             set the tunnel's and the pods' MTU {extra} below the path's",
-            encap.dst,
-            if encap.dst.is_ipv6() { 48 } else { 28 },
-        ),
-    })
 }
 
 /// Tunnels that take packets larger than the network under them can carry with the overhead, each

@@ -108,6 +108,21 @@ fn lost(f: &Flow) -> u64 {
     count(&f.forward) + count(&f.reply)
 }
 
+/// Packets of directions that went on, dropped because they were too big: path MTU discovery
+/// (RFC 1191, RFC 8201) costs the first ones, and the sender repeats them smaller. Where it does not
+/// work the direction ends here, or a finding says so.
+fn too_big(f: &Flow) -> u64 {
+    let count = |d: &Direction| -> u64 {
+        let ended = matches!(d.outcome, Some(Outcome::Dropped(_)));
+        let drops = d
+            .drops
+            .iter()
+            .filter(|x| !ended && &*x.place.reason == "PKT_TOO_BIG");
+        drops.map(|x| x.count).sum()
+    };
+    count(&f.forward) + count(&f.reply)
+}
+
 /// The flow went unanswered in a way that means something for its protocol.
 fn unanswered(f: &Flow) -> bool {
     let t = &f.id.tuple;
@@ -225,7 +240,7 @@ impl Case<'_> {
             let name = flow_name(&f.id.tuple);
             // a sender without a route is dropped by the name of its errno: said below
             let no_packet = f.forward.packets == 0 && !f.route_failures.is_empty();
-            if lost(f) > 0 {
+            if lost(f) > too_big(f) {
                 dropped.push(format!(
                     "{name} lost {}: {}",
                     count(lost(f), "packet"),

@@ -282,3 +282,20 @@ fn many_flows_are_counted_not_listed() {
     udp 10.244.1.10:3 > 10.244.2.20:7 left by ens6, not by eth0 (and 7 more flows).
     ");
 }
+
+#[test]
+fn path_mtu_discovery_that_works_is_no_loss() {
+    let with_drop = |outcome: Outcome, reason: &str| {
+        let mut f = answered(fixture::routed(outcome));
+        f.forward
+            .drops
+            .push(fixture::drop_at(reason, "ip_forward", LXC, 2));
+        verdict_of(&expect("none"), vec![f]).outcome
+    };
+    let judged = [
+        with_drop(Forwarded(ETH1), "PKT_TOO_BIG"),
+        with_drop(Forwarded(ETH1), "NETFILTER_DROP"),
+        with_drop(Dropped("PKT_TOO_BIG".into()), "PKT_TOO_BIG"),
+    ];
+    assert_eq!(judged, [Judgement::Pass, Judgement::Fail, Judgement::Fail]);
+}

@@ -1,9 +1,10 @@
 //! Other people's BPF programs on a device, and what is attached and loaded by the kernel's own
 //! account, all by bpf(2): no tool, no object file, no library that tracer uses too.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
+use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 
@@ -13,6 +14,7 @@ use crate::Netns;
 const MAP_CREATE: libc::c_int = 0;
 const MAP_LOOKUP_ELEM: libc::c_int = 1;
 const PROG_LOAD: libc::c_int = 5;
+const OBJ_PIN: libc::c_int = 6;
 const PROG_GET_NEXT_ID: libc::c_int = 11;
 const PROG_GET_FD_BY_ID: libc::c_int = 13;
 const OBJ_GET_INFO_BY_FD: libc::c_int = 15;
@@ -114,21 +116,74 @@ impl Foreign {
 
     /// Packets of the length that it counts, since it was attached.
     pub fn packets(&self) -> Result<u64> {
-        let (key, mut value) = (0_u32, 0_u64);
-        // {map_fd, -} key value flags
-        let mut attr = [
-            u64::from(self.map.as_raw_fd() as u32),
-            &raw const key as u64,
-            &raw mut value as u64,
-            0,
-        ];
-        bpf(MAP_LOOKUP_ELEM, &mut attr).context("cannot read the counter of a foreign program")?;
-        Ok(value)
+        counted(&self.map)
     }
 
     /// Its id.
     pub fn id(&self) -> Result<u32> {
         Ok(info(&self.program)?.id)
+    }
+}
+
+fn counted(map: &OwnedFd) -> Result<u64> {
+    let (key, mut value) = (0_u32, 0_u64);
+    // {map_fd, -} key value flags
+    let mut attr = [
+        u64::from(map.as_raw_fd() as u32),
+        &raw const key as u64,
+        &raw mut value as u64,
+        0,
+    ];
+    bpf(MAP_LOOKUP_ELEM, &mut attr).context("cannot read the counter of a foreign program")?;
+    Ok(value)
+}
+
+/// A foreign program for a clsact filter: counts packets of one length and lets all pass
+/// (`TC_ACT_OK`). `tc` takes it from its path. (Filters of tc's own that count are not in every
+/// kernel; `cls_bpf` is wherever tracer runs.)
+#[derive(Debug)]
+pub struct Pinned {
+    counter: OwnedFd,
+    dir: PathBuf,
+}
+
+impl Pinned {
+    /// Loads the program and pins it in a BPF file system of its own.
+    pub fn new(name: &str, length: i32) -> Result<Self> {
+        let counter = create_map().context("cannot make the map of a foreign filter")?;
+        let program = load(&counting(counter.as_raw_fd(), length, Answer::Pass as i32))
+            .context("cannot load a foreign filter")?;
+        let dir = std::env::temp_dir().join(format!("{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).with_context(|| format!("creating {}", dir.display()))?;
+        crate::command::run(
+            &["mount", "-t", "bpf", "bpf", &dir.display().to_string()],
+            "",
+        )?;
+        let pinned = Self { counter, dir };
+        let path = CString::new(pinned.path())?;
+        // {pathname} {bpf_fd, file_flags}
+        let mut attr = [path.as_ptr() as u64, u64::from(program.as_raw_fd() as u32)];
+        bpf(OBJ_PIN, &mut attr).context("cannot pin a foreign filter")?;
+        Ok(pinned)
+    }
+
+    /// Where `tc filter add … bpf da object-pinned` finds it.
+    pub fn path(&self) -> String {
+        self.dir.join("filter").display().to_string()
+    }
+
+    /// Packets of the length that it counts.
+    pub fn packets(&self) -> Result<u64> {
+        counted(&self.counter)
+    }
+}
+
+impl Drop for Pinned {
+    fn drop(&mut self) {
+        let dir = self.dir.display().to_string();
+        // the directory stays when something still uses it, and says so by its name
+        drop(crate::command::run(&["umount", &dir], ""));
+        drop(std::fs::remove_dir(&self.dir));
     }
 }
 

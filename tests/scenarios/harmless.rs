@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use harness::bpf::{self, Answer, Foreign, Hook, Place, Program};
+use harness::bpf::{self, Answer, Foreign, Hook, Pinned, Place, Program};
 use harness::traffic::Udp;
 use harness::{Lab, Netns, Tracer, deadline, expect};
 use nix::sys::signal::Signal;
@@ -120,14 +120,16 @@ fn clsact_filters_go_on_and_no_qdisc_is_added() -> Result<()> {
         let lab = Lab::raise("router", None)?;
         let node = lab.node();
         node.exec(&["tc", "qdisc", "add", "dev", "out", "clsact"])?;
+        let mut filters = Vec::new();
         for side in ["ingress", "egress"] {
-            node.exec(&[
-                "tc", "filter", "add", "dev", "out", side, "protocol", "ip", "prio", "7",
-                "matchall", "action", "gact", "pass",
-            ])?;
+            let filter = Pinned::new(&format!("tracer-test-{side}"), LENGTH)?;
+            let path = filter.path();
+            let add = ["tc", "filter", "add", "dev", "out", side, "protocol", "ip"];
+            let what = ["prio", "7", "bpf", "da", "object-pinned", &path];
+            node.exec(&[&add[..], &what[..]].concat())?;
+            filters.push(filter);
         }
-        let counts =
-            || -> Result<[u64; 2]> { Ok([filtered(node, "ingress")?, filtered(node, "egress")?]) };
+        let counts = || -> Result<[u64; 2]> { Ok([filters[0].packets()?, filters[1].packets()?]) };
         let qdiscs = || -> Result<Vec<String>> {
             DEVICES
                 .iter()
@@ -267,26 +269,6 @@ fn ours() -> Result<Vec<Program>> {
 fn chain(node: &Netns, dev: &str) -> Result<Vec<String>> {
     let programs = bpf::attached(node, dev, Hook::Egress)?;
     Ok(programs.into_iter().map(|program| program.name).collect())
-}
-
-/// Packets that the one filter of `out` passed.
-fn filtered(node: &Netns, side: &str) -> Result<u64> {
-    let text = node.exec(&["tc", "-s", "-j", "filter", "show", "dev", "out", side])?;
-    let filters: Value = serde_json::from_str(&text).with_context(|| text.clone())?;
-    let actions = filters
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(|filter| filter["options"]["actions"].as_array())
-        .flatten();
-    let packets: Vec<u64> = actions
-        .filter_map(|action| action["stats"]["packets"].as_u64())
-        .collect();
-    ensure!(
-        packets.len() == 1,
-        "no single filter with a counter: {text}"
-    );
-    Ok(packets[0])
 }
 
 fn datagrams() -> Udp {

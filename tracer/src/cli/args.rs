@@ -6,6 +6,7 @@ use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 
 use super::duration;
 use crate::{
+    diagnose::{Intent, Mode, Source},
     filter::{Filter, can_start_with},
     pipeline::SessionConfig,
     view::check::Expectations,
@@ -211,9 +212,21 @@ pub struct Options {
     /// ASCII only
     #[arg(long, global = true)]
     pub ascii: bool,
+    /// How pods of different nodes are meant to reach each other
+    #[arg(long, value_enum, value_name = "MODE", global = true)]
+    pub mode: Option<RoutingMode>,
     /// Type information instead of /sys/kernel/btf/vmlinux
     #[arg(long, value_name = "FILE", global = true)]
     pub btf: Option<PathBuf>,
+}
+
+/// How pods of different nodes are meant to reach each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum RoutingMode {
+    /// By routes of the underlay
+    Native,
+    /// Through a tunnel device
+    Tunnel,
 }
 
 /// Output format.
@@ -267,6 +280,20 @@ impl Options {
             each_packet: false,
             duration: None,
             btf: self.btf.clone(),
+            intent: self.intent(),
+        }
+    }
+
+    fn intent(&self) -> Intent {
+        let mode = match self.mode {
+            Some(RoutingMode::Native) => Mode::Native,
+            Some(RoutingMode::Tunnel) => Mode::Tunnel,
+            None => return Intent::default(),
+        };
+        Intent {
+            mode,
+            source: Source::Flag,
+            ..Intent::default()
         }
     }
 }

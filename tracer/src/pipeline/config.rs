@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use crate::filter::Filter;
+use crate::{diagnose::Intent, filter::Filter};
 
 /// What a session looks at, and for how long.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -20,4 +20,6 @@ pub struct SessionConfig {
     pub duration: Option<Duration>,
     /// Type information instead of `/sys/kernel/btf/vmlinux`.
     pub btf: Option<PathBuf>,
+    /// What the network is meant to do.
+    pub intent: Intent,
 }

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     decode::Decoder,
-    diagnose::{self, Finding},
+    diagnose::{self, Finding, Intent},
     event::{Ifindex, KtimeNs, NetnsId},
     inventory::Inventory,
     kernel::clock,
@@ -103,6 +103,7 @@ struct Session {
     selection: NetnsSelection,
     limits: Vec<Limit>,
     devices_given: bool,
+    intent: Intent,
     wall_offset_ns: u64,
     started: KtimeNs,
     reread: Option<Instant>,
@@ -122,6 +123,7 @@ impl Session {
             selection: s.selection,
             limits: s.limits,
             devices_given: !config.devices.is_empty(),
+            intent: config.intent.clone(),
             wall_offset_ns: s.facts.clock.wall_ns(KtimeNs(0)),
             started,
             reread: None,
@@ -314,6 +316,7 @@ impl Session {
         self.model.set_loss(self.feed.loss(&self.probe)?);
         let snapshot = Arc::new(self.model.snapshot());
         let context = diagnose::Context::new(&snapshot, &self.inventory)
+            .with_intent(&self.intent)
             .with_answers_visible(!self.devices_given);
         let findings = diagnose::run(&context);
         Ok((snapshot, findings))

@@ -12,12 +12,13 @@ fn a_terminal_shows_what_the_program_wrote() -> Result<()> {
     let limit = Duration::from_secs(10);
     let network = Topology::new("terminal").ns(&["n1"]).raise()?;
     let terminal = Tmux::start(network.ns("n1")?, (80, 24), &["sh"])?;
-    terminal.send_text("ls /sys/class/net; stty size")?;
+    terminal.send_text("readlink /proc/self/ns/net; stty size")?;
     terminal.send_keys(&["Enter"])?;
     let screen = terminal.wait_for("a size", limit, |screen| screen.contains("24 80"))?;
+    let own = format!("net:[{}]", network.ns("n1")?.inode());
     ensure!(
-        screen.lines().any(|line| line.trim() == "lo"),
-        "not in the namespace:\n{screen}"
+        screen.lines().any(|line| line.trim() == own),
+        "not in the namespace {own}:\n{screen}"
     );
     terminal.resize((100, 30))?;
     terminal.send_text("stty size")?;

@@ -18,7 +18,7 @@ pub struct Tmux {
 
 impl Tmux {
     /// Runs `argv` in a new terminal of `columns` × `rows` in `ns`. When the program ends, the
-    /// screen stays, see [`exit_status`](Self::exit_status).
+    /// screen stays.
     pub fn start(ns: &Netns, size: (u16, u16), argv: &[&str]) -> Result<Self> {
         let number = SEQUENCE.fetch_add(1, Ordering::Relaxed);
         let tmux = Self {
@@ -102,17 +102,6 @@ impl Tmux {
             Ok(wanted(&last).then(|| last.clone()))
         })
         .with_context(|| format!("the screen is:\n{last}"))
-    }
-
-    /// The exit status of the program, once it has ended.
-    pub fn exit_status(&self, limit: Duration) -> Result<i32> {
-        deadline::wait_for("the end of the program in the terminal", limit, || {
-            let text = self.run(&["display-message", "-p", "#{pane_dead} #{pane_dead_status}"])?;
-            Ok(text
-                .trim()
-                .strip_prefix("1 ")
-                .and_then(|status| status.parse().ok()))
-        })
     }
 
     /// The pid of the program.

@@ -188,6 +188,12 @@ fn quiet_router() -> Result<Lab> {
             ])?;
         }
     }
+    // what the labs' first packets left behind would be probed once more, seconds later
+    for (ns, dev, _) in ends {
+        lab.ns(ns)?.exec(&["ip", "neigh", "flush", "dev", dev])?;
+        lab.ns(ns)?
+            .exec(&["ip", "-6", "neigh", "flush", "dev", dev])?;
+    }
     wait_quiet(lab.node(), Duration::from_secs(3))?;
     Ok(lab)
 }

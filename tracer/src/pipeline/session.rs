@@ -323,6 +323,10 @@ impl Session {
     }
 
     fn end(&mut self, ready: Ready) -> Result<SessionEnd> {
+        // a device that came just now has packets already, and its name is in the last change
+        if self.reread.is_some() {
+            self.read_again();
+        }
         let (snapshot, findings) = self.picture()?;
         Ok(SessionEnd {
             ready,

@@ -24,6 +24,14 @@ const SHORTEST_RTO_NS: u64 = 200_000_000;
 /// Fewer repeats can be chance.
 const REPEATS: u64 = 3;
 
+/// Three repeats in a row that nobody answers: each waits twice as long as the one before.
+const THREE_TIMEOUTS_NS: u64 = SHORTEST_RTO_NS + 2 * SHORTEST_RTO_NS;
+
+/// The most packets that TCP sends before the first of its data is acknowledged: SYN, ACK, the
+/// initial window of 10 segments (RFC 6928), each cut in two when the path is found to carry less,
+/// and FIN.
+const FIRST_FLIGHT: u64 = 2 + 2 * 10 + 1;
+
 /// Tunnelled flows whose large packets vanish beyond the node: an error from the network that the
 /// sender did not act on, or nothing but repeats while small packets are answered.
 pub(super) fn swallowed(ctx: &Context<'_>) -> Vec<Finding> {
@@ -73,7 +81,8 @@ fn refused(trace: &Trace<'_>) -> Option<String> {
     ))
 }
 
-/// Answered at first, then mostly repeats of packets about as large as the tunnel allows.
+/// Answered at first, then repeats of packets about as large as the tunnel allows: most of what
+/// leaves, or all since the connection was opened, with no answer to any.
 fn repeats(ctx: &Context<'_>, trace: &Trace<'_>) -> Option<String> {
     let d = trace.dir();
     let tunnel = trace.hops().find(|h| {
@@ -84,15 +93,26 @@ fn repeats(ctx: &Context<'_>, trace: &Trace<'_>) -> Option<String> {
     })?;
     let mtu = ctx.link(tunnel.netns, tunnel.dev)?.mtu;
     let full_size = tunnel.max_len.saturating_mul(10) >= mtu.saturating_mul(9);
-    let stuck = d.retransmits >= REPEATS && d.retransmits * REPEATED_SHARE >= d.packets;
+    // what this node refused for its size does not count: it was sent again, smaller
+    let left = trace.exit()?.counters.packets;
+    let mostly = d.retransmits.saturating_mul(REPEATED_SHARE) >= left;
+    let stuck = d.retransmits >= REPEATS && (mostly || never_got_going(trace, left));
     (full_size && stuck && trace.is_connected()).then(|| {
         format!(
-            "{} of {} are repeats, the largest has {} bytes",
+            "TCP repeats {} of {} that left, the largest has {} bytes",
             d.retransmits,
-            text::count(d.packets, "packet"),
+            text::count(left, "packet"),
             tunnel.max_len
         )
     })
+}
+
+/// The connection was opened, and none of its data was acknowledged. A repeat of several segments in
+/// one socket buffer is told once, so that few repeats among many packets mean nothing here.
+fn never_got_going(trace: &Trace<'_>, left: u64) -> bool {
+    let (d, b) = (trace.dir(), trace.back());
+    let silence = d.last.since(b.last);
+    left.saturating_sub(d.retransmits) <= FIRST_FLIGHT && silence >= THREE_TIMEOUTS_NS
 }
 
 fn finding(

@@ -272,6 +272,18 @@ fn incidents() -> Vec<Fixture> {
             &["encap-mtu"],
         ),
         (
+            "large packets vanish beyond the node, few repeats of many segments each",
+            overlay().with(
+                seen(TCP)
+                    .sent(19, INTO)
+                    .answered(3, OUT_OF)
+                    .retransmits(4)
+                    .size(1450)
+                    .answers_end(1),
+            ),
+            &["encap-mtu"],
+        ),
+        (
             "tunnel blocked, TCP",
             overlay()
                 .with(seen(TCP).sent(4, INTO))
@@ -744,6 +756,17 @@ fn healthy_traffic() -> Vec<(&'static str, Lab)> {
                     .answered(2500, OUT_OF)
                     .retransmits(20)
                     .size(1450),
+            ),
+        ),
+        (
+            "the peer dies in the middle of a transfer",
+            overlay().with(
+                seen(TCP)
+                    .sent(500, INTO)
+                    .answered(300, OUT_OF)
+                    .retransmits(5)
+                    .size(1450)
+                    .answers_end(1),
             ),
         ),
         (

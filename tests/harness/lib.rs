@@ -9,11 +9,14 @@
 //! - [`traffic`]: senders and echo servers.
 //! - [`tracer`]: the program under test as a process inside a namespace.
 //! - [`observe`]: tracer beside a lab's traffic. [`expect`]: assertions on its JSON.
+//! - [`confusion`]: cases of route decisions, each compared with the packets that really left
+//!   ([`truth`]).
 //! - [`tmux`]: a terminal for its TUI.
 
 pub mod bpf;
 pub mod brief;
 pub mod command;
+pub mod confusion;
 pub mod deadline;
 pub mod expect;
 pub mod labs;
@@ -24,6 +27,7 @@ pub mod tmux;
 pub mod topology;
 pub mod tracer;
 pub mod traffic;
+pub mod truth;
 
 pub use labs::Lab;
 pub use netns::Netns;

@@ -41,6 +41,7 @@ static SEQUENCE: AtomicU32 = AtomicU32::new(0);
 pub struct Network {
     prefix: String,
     spaces: Vec<(String, Netns)>,
+    pairs: Vec<(End, End)>,
     // removes the namespaces when dropped
     _reaper: Reaper,
 }
@@ -55,6 +56,7 @@ impl Network {
         let network = Self {
             prefix,
             spaces,
+            pairs: topology.pairs.clone(),
             _reaper: reaper,
         };
         network
@@ -79,6 +81,24 @@ impl Network {
     /// All namespaces with their roles, in the order of the description.
     pub fn spaces(&self) -> impl Iterator<Item = (&str, &Netns)> {
         self.spaces.iter().map(|(role, ns)| (role.as_str(), ns))
+    }
+
+    /// The other end of a veth: its namespace and its name there.
+    pub fn far_end(&self, role: &str, dev: &str) -> Option<(&Netns, &str)> {
+        let is = |end: &End| end.ns == role && end.dev == dev;
+        let other = self.pairs.iter().find_map(|(one, other)| {
+            let far = is(one).then_some(other);
+            far.or_else(|| is(other).then_some(one))
+        })?;
+        Some((self.ns(&other.ns).ok()?, &other.dev))
+    }
+
+    /// The devices of a role that are an end of a veth pair.
+    pub fn veths(&self, role: &str) -> Vec<&str> {
+        let ends = self.pairs.iter().flat_map(|(one, other)| [one, other]);
+        ends.filter(|end| end.ns == role)
+            .map(|end| end.dev.as_str())
+            .collect()
     }
 
     /// What the names of all its namespaces start with.

@@ -5,6 +5,7 @@
 
 mod blast;
 mod echo;
+mod noise;
 pub mod offload;
 mod ping;
 mod plan;
@@ -14,6 +15,7 @@ mod udp;
 
 pub use blast::Blast;
 pub use echo::Echo;
+pub use noise::{Noise, Noised};
 pub use ping::Ping;
 pub use plan::{Plan, Planned, Sender};
 pub use tcp::Tcp;

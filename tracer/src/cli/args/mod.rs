@@ -1,0 +1,89 @@
+//! Arguments, one file for each command. Parsing validates, and does nothing else.
+
+mod check;
+mod options;
+mod watch;
+
+use std::ffi::OsString;
+
+use clap::{Parser, Subcommand};
+
+pub use check::{CheckCommand, Expect};
+pub use options::{Color, Format, Options, RoutingMode};
+pub use watch::{WatchCommand, WatchOptions};
+
+use crate::filter::can_start_with;
+
+const EXAMPLES: &str = "\
+Examples:
+  tracer watch                          every flow on this node, its path and its losses
+  tracer watch udp port 53              only DNS
+  tracer watch -i eth0 --packets tcp    one line per packet, as tcpdump
+  tracer watch drop and net 10.0.0.0/8  flows that lose packets
+  tracer -o json watch | jq .           the same for programs
+  tracer check host 10.1.2.3 --for 10s --via ens6
+
+FILTER is a pcap-filter expression (host, net, port, portrange, src, dst, ip, ip6, tcp, udp,
+icmp, icmp6, and, or, not) with more primitives: dev, netns, vni, mark, table, reason, drop.
+Quote it where the shell would read it: 'not (tcp or udp)'.";
+
+const EXIT: &str = "\
+Exit status:
+  0  good    1  error at run time    2  wrong arguments
+  3  check: loss or misroute         4  check: inconclusive";
+
+/// Writes `--tunnel DEV` as `--tunnel=DEV`. The value is optional, so that clap would take the first
+/// word of a filter for it, or with `=` required refuse the form with a blank.
+pub fn joined(words: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
+    let mut joined: Vec<OsString> = Vec::new();
+    for word in words {
+        let value = word
+            .to_str()
+            .is_some_and(|w| !w.starts_with('-') && !can_start_with(w));
+        match joined.last_mut() {
+            Some(last) if value && last == "--tunnel" => {
+                last.push("=");
+                last.push(word);
+            }
+            _ => joined.push(word),
+        }
+    }
+    joined
+}
+
+/// tracer: what this node did with each packet, per flow, and why
+#[derive(Clone, Debug, Parser, PartialEq)]
+#[command(name = "tracer", version, max_term_width = 100)]
+#[command(after_help = format!("{EXAMPLES}\n\n{EXIT}"))]
+#[command(disable_help_subcommand = true)]
+#[command(override_usage = "tracer [OPTIONS] [COMMAND] [FILTER]...")]
+pub struct Args {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// For all commands.
+    #[command(flatten)]
+    pub options: Options,
+    /// For `watch`, which is also what happens without a command.
+    #[command(flatten)]
+    pub watch: WatchOptions,
+    /// Which flows
+    #[arg(value_name = "FILTER")]
+    pub filter: Vec<String>,
+}
+
+/// What to do.
+#[derive(Clone, Debug, PartialEq, Subcommand)]
+pub enum Command {
+    /// Print a line when a flow appears, changes route, drops or ends
+    #[command(after_help = EXAMPLES)]
+    Watch(WatchCommand),
+    /// What happens without a command: the same as `watch`
+    #[command(hide = true)]
+    Live(WatchCommand),
+    /// Wait for traffic, judge it, print the verdict
+    #[command(after_help = check::EXAMPLES)]
+    Check(CheckCommand),
+    /// Show what this kernel and these privileges allow
+    Doctor,
+}

@@ -1,0 +1,115 @@
+//! Options of all commands.
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, ValueEnum};
+
+use crate::{
+    diagnose::{Intent, Mode, Source},
+    filter::Filter,
+    pipeline::SessionConfig,
+};
+
+/// Options of all commands.
+#[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args)]
+pub struct Options {
+    /// Only this device (repeatable)
+    #[arg(short = 'i', long = "interface", value_name = "DEV", global = true)]
+    pub devices: Vec<String>,
+    /// Other namespaces: NAME, PID, INODE, self (without the pods) or all (repeatable)
+    #[arg(long, value_name = "NETNS", global = true)]
+    pub netns: Vec<String>,
+    /// Stop after N lines (check: after N matching packets)
+    #[arg(short, long, value_name = "N", global = true, value_parser = clap::value_parser!(u64).range(1..))]
+    pub count: Option<u64>,
+    /// Output format
+    #[arg(
+        short,
+        long,
+        value_enum,
+        default_value_t,
+        value_name = "FORMAT",
+        global = true
+    )]
+    pub output: Format,
+    /// Numbers instead of names for tables, namespaces and errors
+    #[arg(short, long, global = true)]
+    pub numeric: bool,
+    /// Only what was asked for: no summary (check: the verdict alone)
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// More: healthy ends, all flows; twice for tracer's own log
+    #[arg(short, long, action = ArgAction::Count, global = true)]
+    pub verbose: u8,
+    /// Colour (`NO_COLOR` is respected)
+    #[arg(long, value_enum, default_value_t, value_name = "WHEN", global = true)]
+    pub color: Color,
+    /// ASCII only
+    #[arg(long, global = true)]
+    pub ascii: bool,
+    /// How pods of different nodes are meant to reach each other
+    #[arg(long, value_enum, value_name = "MODE", global = true)]
+    pub mode: Option<RoutingMode>,
+    /// Type information instead of /sys/kernel/btf/vmlinux
+    #[arg(long, value_name = "FILE", global = true)]
+    pub btf: Option<PathBuf>,
+}
+
+/// How pods of different nodes are meant to reach each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum RoutingMode {
+    /// By routes of the underlay
+    Native,
+    /// Through a tunnel device
+    Tunnel,
+}
+
+/// Output format.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people
+    #[default]
+    Text,
+    /// For programs
+    Json,
+}
+
+/// When to use colour.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    /// On a terminal
+    #[default]
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+impl Options {
+    /// What a session with `filter` looks at.
+    pub fn session(&self, filter: Filter) -> SessionConfig {
+        SessionConfig {
+            devices: self.devices.clone(),
+            netns: self.netns.clone(),
+            filter,
+            each_packet: false,
+            duration: None,
+            btf: self.btf.clone(),
+            intent: self.intent(),
+        }
+    }
+
+    fn intent(&self) -> Intent {
+        let mode = match self.mode {
+            Some(RoutingMode::Native) => Mode::Native,
+            Some(RoutingMode::Tunnel) => Mode::Tunnel,
+            None => return Intent::default(),
+        };
+        Intent {
+            mode,
+            source: Source::Flag,
+            ..Intent::default()
+        }
+    }
+}

@@ -79,6 +79,7 @@ offsets! {
     NhcGw = "fib_nh_common.nhc_gw",
     FlowOif = "flowi_common.flowic_oif",
     FlowIif = "flowi_common.flowic_iif",
+    FlowFlags = "flowi_common.flowic_flags",
     FlowMark = "flowi_common.flowic_mark",
     FlowProto = "flowi_common.flowic_proto",
     Flow4Saddr = "flowi4.saddr",

@@ -22,6 +22,10 @@ pub const ROUTE_LWTUNNEL: u8 = 64;
 /// device that the source was expected on.
 pub const ROUTE_REVERSED: u8 = 128;
 
+/// The packet came in, but was looked up as if it were sent by this node, from its very source
+/// address: `bpf_redirect_neigh` does so, with the device given by the program.
+pub const ABOUT_OUTPUT: u16 = 1;
+
 /// The decision for a packet, as far as it can be read at this hook.
 #[repr(C)]
 #[derive(
@@ -43,7 +47,9 @@ pub struct Route {
     /// VNI of the lightweight tunnel on the route; 0 for none.
     pub lwt_vni: u32,
     /// `DST_*` flags of the dst entry (`net/dst.h`).
-    pub dst_flags: u32,
+    pub dst_flags: u16,
+    /// `ABOUT_*` bits: what else is known of the packet's way to this decision.
+    pub about: u16,
     /// Prefix length of the matched route; 255 when not known.
     pub prefix_len: u8,
     /// `RTN_*` of `linux/rtnetlink.h`: 1 unicast, 2 local, 6 blackhole, …; 0 when not known.
@@ -116,6 +122,9 @@ pub struct LookupSlot {
     pub family: u8,
     /// `RTN_*` of the matched route; 0 when not known.
     pub kind: u8,
+    /// 1 for an output lookup as `bpf_redirect_neigh` makes it: from any source
+    /// (`FLOWI_FLAG_ANYSRC`), by a given device. Else 0.
+    pub by_program: u8,
     /// Padding.
-    pub reserved: [u8; 6],
+    pub reserved: [u8; 5],
 }

@@ -39,7 +39,7 @@ pub(super) fn decode(dst: u64, r: &mut Route) {
     }
     count(Counter::DstDecoded);
     let flags: u16 = read(dst, Off::DstFlags);
-    r.dst_flags = u32::from(flags);
+    r.dst_flags = flags;
     if flags & DST_METADATA != 0 {
         r.how = ROUTE_METADATA;
         return;
@@ -139,7 +139,7 @@ pub(super) fn replace(old: &mut Route, new: &Route) -> bool {
         && (old.table == new.table || new.table == 0 || old.table == 0)
         && same(&old.gateway, &new.gateway);
     if agrees {
-        if new.how & ROUTE_LOOKUP != 0 {
+        if new.how & ROUTE_LOOKUP != 0 || new.about != 0 {
             *old = *new;
         }
         return false;

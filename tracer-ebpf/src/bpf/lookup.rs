@@ -2,13 +2,18 @@
 
 use tracer_abi::{
     key::Tuple,
-    route::{LookupSlot, ROUTE_DST, ROUTE_LOOKUP, ROUTE_OTHER_NEXTHOP, ROUTE_REVERSED, Route},
+    route::{
+        ABOUT_OUTPUT, LookupSlot, ROUTE_DST, ROUTE_LOOKUP, ROUTE_OTHER_NEXTHOP, ROUTE_REVERSED,
+        Route,
+    },
 };
 
 use super::maps::lookup_slot;
 
 /// A lookup older than this belongs to another packet: batches are done within microseconds.
 const MAX_AGE_NS: u64 = 100_000_000;
+/// `LOOPBACK_IFINDEX`: the in-device of lookups for output.
+const OUTPUT: u32 = 1;
 /// `RT_TABLE_LOCAL`.
 const TABLE_LOCAL: u32 = 255;
 
@@ -52,14 +57,20 @@ fn find(saddr: &[u8; 16], daddr: &[u8; 16], netns: u32, now: u64) -> Option<&'st
 /// have left the source open).
 #[inline(always)]
 pub(super) fn join(route: &mut Route, t: &Tuple, netns: u32, iif: u32, now: u64) {
-    let lookup_iif = if iif == 0 { 1 } else { iif };
+    let lookup_iif = if iif == 0 { OUTPUT } else { iif };
     let mut slot = find(&t.saddr, &t.daddr, netns, now);
     if slot.is_none() && iif == 0 {
         slot = find(&[0; 16], &t.daddr, netns, now);
     }
     let Some(slot) = slot else { return };
-    if slot.iif != lookup_iif || slot.family != t.family {
+    if slot.family != t.family {
         return;
+    }
+    if slot.iif != lookup_iif {
+        if slot.by_program == 0 {
+            return;
+        }
+        route.about |= ABOUT_OUTPUT;
     }
     if slot.errno == 0 && route.how & ROUTE_DST != 0 && slot.oif != route.oif {
         // one of several next hops: the event always names the first one

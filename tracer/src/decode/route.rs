@@ -1,8 +1,8 @@
 //! Route decisions: how they are known and what they say.
 
 use tracer_abi::route::{
-    ROUTE_DST, ROUTE_FAKE, ROUTE_LOOKUP, ROUTE_LWTUNNEL, ROUTE_METADATA, ROUTE_NO_DST,
-    ROUTE_OTHER_NEXTHOP, ROUTE_REVERSED, Route,
+    ABOUT_OUTPUT, ROUTE_DST, ROUTE_FAKE, ROUTE_LOOKUP, ROUTE_LWTUNNEL, ROUTE_METADATA,
+    ROUTE_NO_DST, ROUTE_OTHER_NEXTHOP, ROUTE_REVERSED, Route,
 };
 
 use super::{DecodeError, convert};
@@ -18,11 +18,14 @@ pub(super) fn decision(raw: &Route) -> Result<Option<RouteDecision>, DecodeError
         return Ok(None);
     }
     let bridged = raw.how & ROUTE_FAKE != 0;
-    if bridged || raw.how & ROUTE_NO_DST != 0 {
+    if bridged {
         return Ok(Some(RouteDecision {
             bridged,
             ..RouteDecision::unknown(How::Inferred)
         }));
+    }
+    if raw.how & ROUTE_NO_DST != 0 {
+        return Ok(Some(without_dst(raw)));
     }
     let errno = raw.error.cast_signed().unsigned_abs();
     let kind = kind(raw.kind, errno);
@@ -47,8 +50,22 @@ pub(super) fn decision(raw: &Route) -> Result<Option<RouteDecision>, DecodeError
         lwtunnel: (raw.how & ROUTE_LWTUNNEL != 0).then_some(raw.lwt_vni),
         bridged: false,
         source_check: raw.how & ROUTE_REVERSED != 0,
+        bypass: raw.about & ABOUT_OUTPUT != 0,
         how: how(raw.how)?,
     }))
+}
+
+/// Nothing routed the packet. A lookup of its addresses was then made for a program
+/// (`bpf_fib_lookup`), whose advice it need not have followed: device and table are kept to be
+/// compared with the way it took.
+fn without_dst(raw: &Route) -> RouteDecision {
+    let advised = raw.how & ROUTE_LOOKUP != 0 && raw.error == 0;
+    RouteDecision {
+        bypass: true,
+        table: known(raw.table).filter(|_| advised),
+        dev: known(raw.oif).filter(|_| advised).map(Ifindex),
+        ..RouteDecision::unknown(How::Inferred)
+    }
 }
 
 fn known(n: u32) -> Option<u32> {

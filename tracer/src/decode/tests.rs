@@ -15,8 +15,8 @@ use tracer_abi::{
         KIND_XMIT_ERROR, NeighRecord, PacketRecord, RecordHeader, RouteFailRecord, TcpRecord,
     },
     route::{
-        FailKey, FailValue, ROUTE_DST, ROUTE_FAKE, ROUTE_LOOKUP, ROUTE_LWTUNNEL, ROUTE_METADATA,
-        ROUTE_NO_DST, ROUTE_OTHER_NEXTHOP, Route,
+        ABOUT_OUTPUT, FailKey, FailValue, ROUTE_DST, ROUTE_FAKE, ROUTE_LOOKUP, ROUTE_LWTUNNEL,
+        ROUTE_METADATA, ROUTE_NO_DST, ROUTE_OTHER_NEXTHOP, Route,
     },
 };
 use zerocopy::{Immutable, IntoBytes};
@@ -302,7 +302,36 @@ fn how_a_decision_is_known(#[case] how: u8, #[case] expected: Option<How>) {
         let inferred = decision.how == How::Inferred;
         assert_eq!(decision.dev, (!inferred).then_some(Ifindex(3)));
         assert_eq!(decision.kind == RouteKind::Unknown, inferred);
+        assert_eq!(decision.bypass, how & ROUTE_NO_DST != 0);
     }
+}
+
+#[test]
+fn what_a_program_looked_up_is_kept_with_the_redirect() {
+    let by_fib_lookup = Route {
+        how: ROUTE_NO_DST | ROUTE_LOOKUP,
+        table: 254,
+        oif: 3,
+        ..Route::default()
+    };
+    let seen = decision(&by_fib_lookup).unwrap().unwrap();
+    assert_eq!((seen.table, seen.dev), (Some(254), Some(Ifindex(3))));
+    assert_eq!((seen.bypass, seen.how), (true, How::Inferred));
+
+    let found_nothing = Route {
+        error: 101,
+        ..by_fib_lookup
+    };
+    let seen = decision(&found_nothing).unwrap().unwrap();
+    assert_eq!((seen.table, seen.dev, seen.errno), (None, None, 0));
+
+    let redirected_to_neighbour = Route {
+        how: ROUTE_DST | ROUTE_LOOKUP,
+        about: ABOUT_OUTPUT,
+        ..dst_route()
+    };
+    let seen = decision(&redirected_to_neighbour).unwrap().unwrap();
+    assert_eq!((seen.bypass, seen.how), (true, How::Lookup));
 }
 
 #[test]

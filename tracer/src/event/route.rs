@@ -127,6 +127,9 @@ pub struct RouteDecision {
     /// The decision is that of source validation: the way back to the packet's source, made with
     /// the addresses swapped. The packet was dropped before its own way was taken.
     pub source_check: bool,
+    /// Routing did not send the packet this way: it has no dst entry, or it came in and was looked
+    /// up for output (`bpf_redirect_neigh`).
+    pub bypass: bool,
     /// How it is known.
     pub how: How,
 }
@@ -146,6 +149,7 @@ impl RouteDecision {
             lwtunnel: None,
             bridged: false,
             source_check: false,
+            bypass: false,
             how,
         }
     }

@@ -8,6 +8,7 @@ mod link;
 mod lookup;
 mod names;
 mod netns;
+mod program;
 mod role;
 #[cfg(test)]
 mod tests;
@@ -21,6 +22,7 @@ pub use link::{Address, Link, LinkKind, Role};
 pub use lookup::{Explained, Match, Query, Seen};
 pub use names::{DropReasons, Names, Symbols};
 pub use netns::Netns;
+pub use program::{TcHook, TcProgram};
 pub use role::assign_roles;
 
 use crate::event::{Ifindex, NetnsId};

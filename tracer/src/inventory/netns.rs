@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Address, Link, Neighbour, Route, Rule};
+use super::{Address, Link, Neighbour, Route, Rule, TcHook, TcProgram};
 use crate::event::{Ifindex, NetnsId};
 
 /// The network configuration of one namespace.
@@ -28,6 +28,9 @@ pub struct Netns {
     pub neighbours: Vec<Neighbour>,
     /// Sysctls that explain losses, by name below `net/` (`ipv4/ip_forward` → `1`).
     pub sysctls: BTreeMap<String, String>,
+    /// BPF programs of others at the tc hooks of a device. Not read in pods' namespaces.
+    #[serde(default)]
+    pub programs: BTreeMap<Ifindex, Vec<TcProgram>>,
 }
 
 impl Netns {
@@ -48,5 +51,11 @@ impl Netns {
         self.links
             .values()
             .flat_map(|l| l.addresses.iter().map(move |a| (l, a)))
+    }
+
+    /// Programs of others at a hook of a device.
+    pub fn programs_at(&self, dev: Ifindex, hook: TcHook) -> impl Iterator<Item = &TcProgram> {
+        let all = self.programs.get(&dev).into_iter().flatten();
+        all.filter(move |p| p.hook == hook)
     }
 }

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use crate::{
-    event::{Ifindex, NetnsId, RouteDecision},
+    event::{How, Ifindex, NetnsId, RouteDecision},
     inventory::{Inventory, Query, Seen},
 };
 
@@ -55,8 +55,9 @@ impl Explain for NoExplain {
 
 impl Explain for Inventory {
     fn explain(&self, lookup: &Lookup, decision: &RouteDecision) -> Option<Explanation> {
-        // a bridged packet was not routed
-        if decision.bridged {
+        // a bridged packet was not routed, and neither was one that a program sent on
+        let advised = decision.bypass && decision.how == How::Inferred;
+        if decision.bridged || (advised && decision.table.is_none()) {
             return None;
         }
         let netns = self.netns.get(&lookup.netns)?;
@@ -72,8 +73,8 @@ impl Explain for Inventory {
             kind: Some(decision.kind),
             table: decision.table,
             gateway: decision.gateway,
-            // the event of a source check names the device alone
-            any_gateway: decision.source_check,
+            // the event of a source check, or of a program's lookup, names the device alone
+            any_gateway: decision.source_check || advised,
             dev: decision.dev,
         };
         let found = netns.explain(&query, &seen)?;

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{
     chain::Leg,
+    redirect::taken_from,
     topology::{Fit, Topology},
 };
 use crate::event::{Dir, Ifindex};
@@ -26,8 +27,20 @@ pub(super) fn feeders(legs: &[Leg], i: usize, topology: &Topology) -> Vec<usize>
                 },
                 true,
             );
+            let taken = || -> Vec<usize> {
+                let from = taken_from(hop, topology);
+                let found = legs.iter().enumerate().filter(|(j, l)| {
+                    *j != i
+                        && !l.is_in()
+                        && Some(l.key.dev) == from
+                        && l.key.in_dev == in_dev
+                        && l.key.encap == hop.key.encap
+                });
+                found.map(|(j, _)| j).collect()
+            };
             match in_dev {
                 _ if !stacked.is_empty() => stacked,
+                _ if !taken().is_empty() => taken(),
                 Some(in_dev) => came_in_by(legs, hop, in_dev, topology),
                 None => Vec::new(),
             }

@@ -102,6 +102,9 @@ pub struct Decision {
     pub matched: Option<String>,
     /// How often the decision changed during the flow.
     pub changes: u32,
+    /// A BPF program sent the packet on, past routing: the names of those that may have been it,
+    /// none when no program is known where it came from. `None` when the stack sent it on.
+    pub redirected_by: Option<Vec<Arc<str>>>,
 }
 
 /// Packets of a flow that ended at one place of this node.

@@ -16,6 +16,7 @@ mod outcome;
 mod pair;
 mod path;
 mod record;
+mod redirect;
 mod snapshot;
 mod stitch;
 mod store;

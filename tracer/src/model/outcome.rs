@@ -7,6 +7,7 @@ use super::{
     chain::Chain,
     draft::Draft,
     path::{delivered_by, errno_name},
+    redirect::may_have_taken,
     topology::Topology,
 };
 use crate::event::{Ifindex, KtimeNs, NetnsId, Proto, RouteKind, Tuple};
@@ -122,6 +123,19 @@ fn stayed(draft: &Draft, topology: &Topology) -> String {
         .all(|l| l.key.encap.is_some())
     {
         return "it came in encapsulated, no tunnel device took it and no drop was reported".into();
+    }
+    if let Some((dev, names)) = draft
+        .chain
+        .as_ref()
+        .and_then(|c| may_have_taken(c, topology))
+    {
+        let dev = topology.inventory.dev_name(draft.scope.netns, dev);
+        let s = if names.len() == 1 { "" } else { "s" };
+        return format!(
+            "device {dev} carries the tc program{s} {}, which may have taken the packet: what is \
+             redirected into a pod's own device is not seen again on the node",
+            names.join(", ")
+        );
     }
     "no packet of it was seen leaving, no drop was reported, and the address is not this node's"
         .into()

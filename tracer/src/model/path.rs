@@ -5,6 +5,7 @@ use super::{
     chain::{Chain, ChainStep, Leg},
     draft::Draft,
     explain::{Explain, Lookup},
+    redirect::redirected,
     topology::Topology,
 };
 use crate::event::{Dir, How, RouteDecision, RouteFailure, RouteKind, Tuple};
@@ -19,17 +20,7 @@ pub(super) fn path(draft: &Draft, topology: &Topology, explain: &dyn Explain) ->
     let mut steps = Vec::new();
     if let Some(chain) = &draft.chain {
         for step in &chain.steps {
-            if let Some(route) = decision_before(chain, step) {
-                steps.push(Step::Route(explained(
-                    RouteDecision {
-                        bridged: route.bridged || was_bridged(chain, step, topology),
-                        ..route
-                    },
-                    &lookup(&step.leg),
-                    step.leg.route_changes,
-                    explain,
-                )));
-            }
+            steps.extend(decision_before(chain, step, topology, explain).map(Step::Route));
             steps.push(Step::Hop(hop(&step.leg)));
         }
     }
@@ -54,13 +45,42 @@ fn hop(leg: &Leg) -> Hop {
 
 /// The decision that led to an outgoing hop. The devices below (VLAN, bond) repeat that of the
 /// device above.
-fn decision_before(chain: &Chain, step: &ChainStep) -> Option<RouteDecision> {
-    let route = step.leg.route.filter(|_| step.leg.key.dir == Dir::Out)?;
+fn decision_before(
+    chain: &Chain,
+    step: &ChainStep,
+    topology: &Topology,
+    explain: &dyn Explain,
+) -> Option<Decision> {
+    let leg = &step.leg;
+    let route = leg.route.filter(|_| leg.key.dir == Dir::Out)?;
+    let bridged = route.bridged || was_bridged(chain, step, topology);
+    let redirected_by = if bridged {
+        None
+    } else {
+        redirected(chain, step, &route, topology)
+    };
     let above = step.parent.and_then(|p| chain.steps.get(p)).map(|s| &s.leg);
     let repeated = above.is_some_and(|a| {
-        a.key.dir == Dir::Out && a.key.encap == step.leg.key.encap && a.route.is_some()
+        a.key.dir == Dir::Out && a.key.encap == leg.key.encap && a.route.is_some()
     });
-    (!repeated).then_some(route)
+    if repeated && redirected_by.is_none() {
+        return None;
+    }
+    let route = RouteDecision {
+        bridged,
+        bypass: redirected_by.is_some(),
+        ..match route.how {
+            // a lookup that a program made says something only when it was followed
+            How::Inferred if route.dev != Some(leg.key.dev) => {
+                RouteDecision::unknown(How::Inferred)
+            }
+            _ => route,
+        }
+    };
+    Some(Decision {
+        redirected_by,
+        ..explained(route, &lookup(leg), leg.route_changes, explain)
+    })
 }
 
 /// From one port of a bridge to another without a decision. Only `br_netfilter` marks such packets.
@@ -84,6 +104,7 @@ fn was_bridged(chain: &Chain, step: &ChainStep, topology: &Topology) -> bool {
 
 /// What was looked up for a hop: the outer addresses when it is the outer leg of a tunnel.
 fn lookup(leg: &Leg) -> Lookup {
+    let for_output = (leg.route).is_some_and(|r| r.bypass && r.how != How::Inferred);
     let (src, dst) = match leg.encap {
         Some(outer) => (outer.src, outer.dst),
         None => (leg.key.tuple.src, leg.key.tuple.dst),
@@ -93,7 +114,8 @@ fn lookup(leg: &Leg) -> Lookup {
         ipv6: dst.is_ipv6(),
         src,
         dst,
-        iif: leg.key.in_dev,
+        // a program looks up as if the packet were sent from here
+        iif: leg.key.in_dev.filter(|_| !for_output),
         mark: leg.mark,
     }
 }
@@ -125,6 +147,7 @@ fn explained(
         prefsrc: found.prefsrc,
         matched: found.matched,
         changes,
+        redirected_by: None,
     }
 }
 

@@ -1,10 +1,10 @@
 //! How devices of the inventory pass packets on to each other.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use crate::{
     event::{EncapKey, EncapKind, Ifindex, NetnsId},
-    inventory::{Inventory, Link, LinkKind, Role},
+    inventory::{Inventory, Link, LinkKind, Role, TcHook},
 };
 
 /// Devices are stacked at most this deep (VLAN on bond on bridge port and the like). A limit,
@@ -14,13 +14,13 @@ const MAX_STACK: usize = 5;
 /// The inventory, as stitching asks it.
 #[derive(Debug, Default)]
 pub(super) struct Topology {
-    pub(super) inventory: std::sync::Arc<Inventory>,
+    pub(super) inventory: Arc<Inventory>,
     /// Pod namespace → the node's namespace and device that lead there.
     pods: HashMap<NetnsId, Vec<(NetnsId, Ifindex)>>,
 }
 
 impl Topology {
-    pub(super) fn new(inventory: std::sync::Arc<Inventory>) -> Self {
+    pub(super) fn new(inventory: Arc<Inventory>) -> Self {
         let mut pods: HashMap<_, Vec<_>> = HashMap::new();
         for (id, netns) in inventory.netns.iter().filter(|(_, n)| !n.edge) {
             for link in netns.links.values() {
@@ -112,6 +112,24 @@ impl Topology {
     /// VNI that the device puts on everything.
     pub(super) fn vni(&self, netns: NetnsId, dev: Ifindex) -> Option<u32> {
         self.link(netns, dev)?.kind.vni()
+    }
+
+    /// Names of the BPF programs that others have at a hook of a device, each once. One whose name
+    /// may not be read is `?`.
+    pub(super) fn programs(&self, netns: NetnsId, dev: Ifindex, hook: TcHook) -> Vec<Arc<str>> {
+        let netns = self.inventory.netns.get(&netns);
+        let programs = netns.into_iter().flat_map(|n| n.programs_at(dev, hook));
+        let mut names: Vec<Arc<str>> = Vec::new();
+        for program in programs {
+            let name = match program.name.as_str() {
+                "" => "?",
+                name => name,
+            };
+            if names.iter().all(|n| **n != *name) {
+                names.push(name.into());
+            }
+        }
+        names
     }
 
     /// Nothing is known of this device.

@@ -12,6 +12,7 @@ mod fib;
 mod guard;
 mod link;
 pub mod netns;
+mod program;
 mod reader;
 mod socket;
 mod sysctl;

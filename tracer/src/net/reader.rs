@@ -10,6 +10,7 @@ use super::{
     guard::{Progress, guarded},
     link::{self, FoundLink},
     netns::{Found, Namespaces, enter, peers},
+    program::programs,
     socket::Connection,
     sysctl,
     wire::Defects,
@@ -129,6 +130,10 @@ impl<'a> Reader<'a> {
         netns.rules = fib::rules(&mut connection, &self.defects)?;
         netns.neighbours = fib::neighbours(&mut connection, &self.defects)?;
         netns.sysctls = sysctl::sysctls(&netns);
+        if home.is_none() {
+            // what a pod's own programs do is no part of the way through the node
+            netns.programs = programs(&mut connection, &netns.links, &self.defects)?;
+        }
         Ok(netns)
     }
 

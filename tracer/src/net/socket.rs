@@ -112,6 +112,11 @@ impl Connection {
         })
     }
 
+    /// What is being asked; also for questions that do not go over this socket.
+    pub(super) fn progress(&self) -> &Progress {
+        &self.progress
+    }
+
     /// Everything of one kind; the dump is repeated when the tables change meanwhile.
     pub(super) fn dump<T>(
         &mut self,

@@ -170,6 +170,7 @@ pub(crate) fn decision(table: Option<u32>, dev: Option<Ifindex>) -> Decision {
             lwtunnel: None,
             bridged: false,
             source_check: false,
+            bypass: false,
             how: How::Lookup,
         },
         ipv6: false,
@@ -177,6 +178,7 @@ pub(crate) fn decision(table: Option<u32>, dev: Option<Ifindex>) -> Decision {
         prefsrc: None,
         matched: None,
         changes: 0,
+        redirected_by: None,
     }
 }
 

@@ -4,7 +4,7 @@
 //! names are strings. Fields may be added within a version, never removed or changed: the version
 //! is in `schema`. `docs/json.md` describes them.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::Arc};
 
 use serde::Serialize;
 
@@ -253,6 +253,8 @@ pub struct Route {
     pub pmtu: Option<u32>,
     /// Bridged, not routed.
     pub bridged: bool,
+    /// BPF programs that may have sent the packet on; `None` when the stack did.
+    pub redirected_by: Option<Vec<Arc<str>>>,
     /// The way back to the source, which source validation looked up, not the way of the packet.
     pub source_check: bool,
     /// How often the decision changed.

@@ -30,6 +30,8 @@ const EAGAIN: u32 = 11;
 const ENETUNREACH: u32 = 101;
 /// `flowi_common.flowic_iif` of an output lookup.
 const IIF_OUTPUT: u32 = 1;
+/// `FLOWI_FLAG_ANYSRC` of `net/flow.h`.
+const FLOWI_FLAG_ANYSRC: u8 = 1;
 
 /// One lookup in the terms of both families.
 struct Lookup {
@@ -84,7 +86,8 @@ fn tracer_fib4(ctx: BtfTracePointContext) -> i32 {
                 metric: 0,
                 family: FAMILY_IPV4,
                 kind: 0,
-                reserved: [0; 6],
+                by_program: by_program(flow, iif),
+                reserved: [0; 5],
             },
             proto: ld(flow, Off::FlowProto),
             sport: 0,
@@ -145,7 +148,8 @@ fn tracer_fib6(ctx: BtfTracePointContext) -> i32 {
                 metric,
                 family: FAMILY_IPV6,
                 kind,
-                reserved: [0; 6],
+                by_program: by_program(flow, iif),
+                reserved: [0; 5],
             },
             proto: ld(flow, Off::FlowProto),
             sport: 0,
@@ -155,6 +159,19 @@ fn tracer_fib6(ctx: BtfTracePointContext) -> i32 {
         keep(&l);
     }
     0
+}
+
+/// An output lookup that names any source and a device: `__bpf_redirect_neigh_v4()` and `_v6()`.
+///
+/// # Safety
+/// `flow` must be a BTF pointer to a `flowi4` or `flowi6`.
+#[inline(always)]
+unsafe fn by_program(flow: usize, iif: u32) -> u8 {
+    // SAFETY: by contract; both begin with a `flowi_common`.
+    unsafe {
+        let any = ld::<u8>(flow, Off::FlowFlags) & FLOWI_FLAG_ANYSRC != 0;
+        u8::from(iif == IIF_OUTPUT && any && ld::<i32>(flow, Off::FlowOif) != 0)
+    }
 }
 
 /// Errno of a route type: 6 blackhole, 7 unreachable, 8 prohibit (`fib6_prop`, net/ipv6/route.c).
@@ -206,7 +223,8 @@ fn keep(l: &Lookup) {
     };
     // SAFETY: this CPU's own element.
     let old = unsafe { &mut *p };
-    if s.iif == IIF_OUTPUT && l.proto != 0 && !is_multicast(s) {
+    // a program's lookup is for a packet that came in: no local sender asked
+    if s.iif == IIF_OUTPUT && s.by_program == 0 && l.proto != 0 && !is_multicast(s) {
         if s.errno != 0 {
             fail(l);
         } else if old.errno == EAGAIN

@@ -608,6 +608,7 @@ fn decision(lab: &Lab, step: &str, ipv6: bool) -> Decision {
             lwtunnel: None,
             bridged: false,
             source_check: false,
+            bypass: false,
             how: How::Lookup,
         },
         ipv6,
@@ -618,6 +619,7 @@ fn decision(lab: &Lab, step: &str, ipv6: bool) -> Decision {
             .filter(|w| **w != "dev" && **w != "via")
             .map(|w| (*w).to_owned()),
         changes: 0,
+        redirected_by: None,
     }
 }
 
@@ -649,6 +651,7 @@ impl Ended {
                 lwtunnel: None,
                 bridged: false,
                 source_check: false,
+                bypass: false,
                 how: How::Dst,
             }),
             mtu: (self.mtu != 0).then_some(self.mtu),

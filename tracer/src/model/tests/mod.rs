@@ -4,6 +4,7 @@ mod eviction;
 mod order;
 mod outcomes;
 mod paths;
+mod redirects;
 mod tenants;
 mod tunnels;
 
@@ -330,6 +331,7 @@ fn route(kind: RouteKind, dev: Option<Ifindex>) -> RouteDecision {
         lwtunnel: None,
         bridged: false,
         source_check: false,
+        bypass: false,
         how: How::Dst,
     }
 }

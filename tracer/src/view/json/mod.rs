@@ -240,6 +240,7 @@ fn route(
         metric: d.metric,
         pmtu: d.pmtu,
         bridged: d.bridged,
+        redirected_by: r.redirected_by.clone(),
         source_check: d.source_check,
         changes: r.changes,
     }

@@ -1,5 +1,7 @@
 //! A path on one line: `lxc-p1 → [main: dev vx0, lookup] → vx0 ⟦vxlan 42 a > b⟧ → eth0`.
 
+use std::sync::Arc;
+
 use super::{Text, Tone, style::Word};
 use crate::{
     event::{Encap, Ifindex, NetnsId, RouteKind},
@@ -72,6 +74,16 @@ impl Text<'_> {
         format!("{open}{} {vni}{} > {}{close}", e.key.kind, e.src, e.dst)
     }
 
+    /// `redirected by tc program cil_from_container`.
+    fn redirected(&self, by: &[Arc<str>]) -> String {
+        let names: Vec<_> = by.iter().map(|name| self.style.name(name)).collect();
+        match names.as_slice() {
+            [] => "redirected, not by a tc program that is known".to_owned(),
+            [one] => format!("redirected by tc program {one}"),
+            several => format!("redirected by tc program {}", several.join(" or ")),
+        }
+    }
+
     /// `[rule 1536 table 6: default via 10.0.0.1, lookup]`.
     fn decision(&self, r: &Decision, netns: Option<NetnsId>, rest: &[Step]) -> Word {
         let d = &r.decision;
@@ -81,6 +93,7 @@ impl Text<'_> {
         if d.bridged {
             return Word::new(Tone::Dim, "[bridged]");
         }
+        let by = r.redirected_by.as_deref().map(|by| self.redirected(by));
         let rule = r.rule.map(|n| format!("rule {n}"));
         let table = d.table.map(|t| table_label(t, self.cx.numeric));
         let check = d.source_check.then(|| "source check".to_owned());
@@ -119,6 +132,10 @@ impl Text<'_> {
             (p, w) if w.is_empty() => p,
             (p, w) => format!("{p}: {w}"),
         };
+        if let Some(by) = by {
+            let sep = if text.is_empty() { "" } else { ": " };
+            text = format!("{by}{sep}{text}");
+        }
         for tail in [Some(d.how.name().to_owned()), changed(r.changes)]
             .into_iter()
             .flatten()

@@ -6,8 +6,8 @@ use super::*;
 use crate::{
     diagnose::Severity,
     event::{
-        Dir, HopKey, How, IcmpSample, Ifindex, NeighFailure, PacketSample, Proto, RouteFailure,
-        RouteKind, Tuple,
+        Dir, HopKey, How, IcmpSample, Ifindex, NeighFailure, PacketSample, Proto, RouteDecision,
+        RouteFailure, RouteKind, Tuple,
     },
     inventory::Inventory,
     model::{Direction, Flow, Loss, Outcome, Outcome::*, Step},
@@ -445,4 +445,32 @@ fn last_line_of_watch() {
         loss: Loss::default(),
     };
     insta::assert_snapshot!(summary(&s) + &summary(&Summary { loss, ..s }));
+}
+
+#[rstest]
+#[case(&[], "[redirected, not by a tc program that is known, inferred]")]
+#[case(&["from_pod"], "[redirected by tc program from_pod, inferred]")]
+#[case(&["from_pod", "evil\u{1b}"], "[redirected by tc program from_pod or evil\\u{1b}, inferred]")]
+fn who_may_have_redirected(#[case] by: &[&str], #[case] expected: &str) {
+    let mut f = fixture::routed(Forwarded(ETH1));
+    let Step::Route(d) = &mut f.forward.path[1] else {
+        panic!("no decision")
+    };
+    d.rule = None;
+    d.decision = RouteDecision::unknown(How::Inferred);
+    d.redirected_by = Some(by.iter().map(|name| Arc::from(*name)).collect());
+    let text = show(PLAIN, &f);
+    assert!(text.contains(expected), "{text}");
+}
+
+#[test]
+fn a_redirect_along_a_route_shows_the_route() {
+    let mut f = fixture::routed(Forwarded(ETH1));
+    let Step::Route(d) = &mut f.forward.path[1] else {
+        panic!("no decision")
+    };
+    d.redirected_by = Some(vec!["from_pod".into()]);
+    let text = show(PLAIN, &f);
+    let expected = "[redirected by tc program from_pod: rule 1536 table 6: via 10.0.0.1, lookup]";
+    assert!(text.contains(expected), "{text}");
 }

@@ -1,5 +1,8 @@
 //! Other people's BPF programs on a device, and what is attached and loaded by the kernel's own
 //! account, all by bpf(2): no tool, no object file, no library that tracer uses too.
+//! [`redirect`]: programs that send packets past routing.
+
+pub mod redirect;
 
 use std::ffi::{CStr, CString};
 use std::io;
@@ -86,27 +89,9 @@ impl Foreign {
         answer: Answer,
     ) -> Result<Self> {
         let map = create_map().context("cannot make the map of a foreign program")?;
-        let program = load(&counting(map.as_raw_fd(), length, answer as i32))
+        let program = load("foreign", &counting(map.as_raw_fd(), length, answer as i32))
             .context("cannot load a foreign program")?;
-        let ifindex = ns.ifindex(dev)?;
-        let order = match place {
-            Place::First => F_BEFORE,
-            Place::Last => F_AFTER,
-        };
-        // {prog_fd, target_ifindex, attach_type, flags} {relative_fd, -, expected_revision}
-        let mut attr = [
-            program.as_raw_fd() as u32,
-            ifindex,
-            hook as u32,
-            order,
-            0,
-            0,
-            0,
-            0,
-        ];
-        let link = ns
-            .run(|| bpf_fd(LINK_CREATE, &mut attr))?
-            .with_context(|| format!("cannot attach a foreign tcx program to {dev}"))?;
+        let link = link(ns, dev, (hook, place), &program)?;
         Ok(Self {
             map,
             program,
@@ -123,6 +108,27 @@ impl Foreign {
     pub fn id(&self) -> Result<u32> {
         Ok(info(&self.program)?.id)
     }
+}
+
+/// Attaches a program to a tcx hook of `dev`, until the link is closed.
+fn link(ns: &Netns, dev: &str, (hook, place): (Hook, Place), program: &OwnedFd) -> Result<OwnedFd> {
+    let order = match place {
+        Place::First => F_BEFORE,
+        Place::Last => F_AFTER,
+    };
+    // {prog_fd, target_ifindex, attach_type, flags} {relative_fd, -, expected_revision}
+    let mut attr = [
+        program.as_raw_fd() as u32,
+        ns.ifindex(dev)?,
+        hook as u32,
+        order,
+        0,
+        0,
+        0,
+        0,
+    ];
+    ns.run(|| bpf_fd(LINK_CREATE, &mut attr))?
+        .with_context(|| format!("cannot attach a foreign tcx program to {dev}"))
 }
 
 fn counted(map: &OwnedFd) -> Result<u64> {
@@ -144,6 +150,12 @@ fn counted(map: &OwnedFd) -> Result<u64> {
 #[derive(Debug)]
 pub struct Pinned {
     counter: OwnedFd,
+    pin: Pin,
+}
+
+/// A program in a BPF file system of its own, where `tc` finds it.
+#[derive(Debug)]
+struct Pin {
     dir: PathBuf,
 }
 
@@ -151,25 +163,18 @@ impl Pinned {
     /// Loads the program and pins it in a BPF file system of its own.
     pub fn new(name: &str, length: i32) -> Result<Self> {
         let counter = create_map().context("cannot make the map of a foreign filter")?;
-        let program = load(&counting(counter.as_raw_fd(), length, Answer::Pass as i32))
-            .context("cannot load a foreign filter")?;
-        let dir = std::env::temp_dir().join(format!("{name}-{}", std::process::id()));
-        std::fs::create_dir_all(&dir).with_context(|| format!("creating {}", dir.display()))?;
-        crate::command::run(
-            &["mount", "-t", "bpf", "bpf", &dir.display().to_string()],
-            "",
-        )?;
-        let pinned = Self { counter, dir };
-        let path = CString::new(pinned.path())?;
-        // {pathname} {bpf_fd, file_flags}
-        let mut attr = [path.as_ptr() as u64, u64::from(program.as_raw_fd() as u32)];
-        bpf(OBJ_PIN, &mut attr).context("cannot pin a foreign filter")?;
-        Ok(pinned)
+        let program = load(
+            "foreign",
+            &counting(counter.as_raw_fd(), length, Answer::Pass as i32),
+        )
+        .context("cannot load a foreign filter")?;
+        let pin = Pin::new(name, &program)?;
+        Ok(Self { counter, pin })
     }
 
     /// Where `tc filter add … bpf da object-pinned` finds it.
     pub fn path(&self) -> String {
-        self.dir.join("filter").display().to_string()
+        self.pin.path()
     }
 
     /// Packets of the length that it counts.
@@ -178,7 +183,28 @@ impl Pinned {
     }
 }
 
-impl Drop for Pinned {
+impl Pin {
+    fn new(name: &str, program: &OwnedFd) -> Result<Self> {
+        let dir = std::env::temp_dir().join(format!("{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).with_context(|| format!("creating {}", dir.display()))?;
+        crate::command::run(
+            &["mount", "-t", "bpf", "bpf", &dir.display().to_string()],
+            "",
+        )?;
+        let pinned = Self { dir };
+        let path = CString::new(pinned.path())?;
+        // {pathname} {bpf_fd, file_flags}
+        let mut attr = [path.as_ptr() as u64, u64::from(program.as_raw_fd() as u32)];
+        bpf(OBJ_PIN, &mut attr).context("cannot pin a foreign filter")?;
+        Ok(pinned)
+    }
+
+    fn path(&self) -> String {
+        self.dir.join("filter").display().to_string()
+    }
+}
+
+impl Drop for Pin {
     fn drop(&mut self) {
         let dir = self.dir.display().to_string();
         // the directory stays when something still uses it, and says so by its name
@@ -263,8 +289,17 @@ fn create_map() -> io::Result<OwnedFd> {
     bpf_fd(MAP_CREATE, &mut [MAP_TYPE_ARRAY, 4, 8, 1, 0])
 }
 
-fn load(instructions: &[u64]) -> Result<OwnedFd> {
+/// Loads a program for tc under a name of at most 15 bytes.
+fn load(name: &str, instructions: &[u64]) -> Result<OwnedFd> {
     let (license, mut log) = (c"GPL", vec![0_u8; 1 << 16]);
+    let mut named = [0_u8; 16];
+    for (to, from) in named.iter_mut().take(15).zip(name.bytes()) {
+        *to = from;
+    }
+    let [first, second] = [0, 8].map(|at| {
+        let half = named.get(at..at + 8).and_then(|half| half.try_into().ok());
+        half.map_or(0, u64::from_ne_bytes)
+    });
     let mut attr = [
         u64::from(PROG_TYPE_SCHED_CLS) | (instructions.len() as u64) << 32,
         instructions.as_ptr() as u64,
@@ -272,8 +307,8 @@ fn load(instructions: &[u64]) -> Result<OwnedFd> {
         1 | (log.len() as u64) << 32,
         log.as_mut_ptr() as u64,
         0,
-        u64::from_ne_bytes(*b"foreign\0"),
-        0,
+        first,
+        second,
         0,
     ];
     bpf_fd(PROG_LOAD, &mut attr).with_context(|| {
@@ -282,15 +317,16 @@ fn load(instructions: &[u64]) -> Result<OwnedFd> {
     })
 }
 
+/// `struct bpf_insn`: opcode, destination and source register, offset, immediate.
+fn insn(code: u8, dst: u8, src: u8, off: i16, imm: i32) -> u64 {
+    u64::from(code)
+        | u64::from(dst | src << 4) << 8
+        | u64::from(off as u16) << 16
+        | u64::from(imm as u32) << 32
+}
+
 /// `if (skb->len == LENGTH) counter += 1; return ANSWER;`
 fn counting(map: i32, length: i32, answer: i32) -> Vec<u64> {
-    /// `struct bpf_insn`: opcode, destination and source register, offset, immediate.
-    fn insn(code: u8, dst: u8, src: u8, off: i16, imm: i32) -> u64 {
-        u64::from(code)
-            | u64::from(dst | src << 4) << 8
-            | u64::from(off as u16) << 16
-            | u64::from(imm as u32) << 32
-    }
     vec![
         insn(0x61, 6, 1, 0, 0),      // r6 = skb->len
         insn(0x55, 6, 0, 9, length), // if r6 != length goto out

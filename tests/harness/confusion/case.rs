@@ -1,5 +1,6 @@
 //! A case as data: topology, traffic, what the node must decide.
 
+use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
@@ -13,6 +14,7 @@ use crate::{Network, Topology};
 /// Something done between two sends.
 pub(super) type Act = Arc<dyn Fn(&Network) -> Result<()> + Send + Sync>;
 type Watch = Arc<dyn Fn(&Network, &mut Truth) -> Result<()> + Send + Sync>;
+type Prepare = Arc<dyn Fn(&Network) -> Result<Box<dyn Any>> + Send + Sync>;
 
 /// What happens, in order.
 #[derive(Clone)]
@@ -35,6 +37,7 @@ pub struct Case {
     pub(super) flows: Vec<Flow>,
     pub(super) steps: Vec<Step>,
     pub(super) watch: Vec<Watch>,
+    pub(super) prepare: Vec<Prepare>,
 }
 
 impl fmt::Debug for Case {
@@ -58,6 +61,7 @@ impl Case {
             flows: Vec::new(),
             steps: Vec::new(),
             watch: Vec::new(),
+            prepare: Vec::new(),
         }
     }
 
@@ -112,6 +116,16 @@ impl Case {
             let argv: Vec<&str> = std::iter::once("ip").chain(command.split(' ')).collect();
             network.ns(&role)?.exec(&argv).map(drop)
         })
+    }
+
+    /// Done before tracer starts; what it makes stays until the case is over: foreign programs.
+    pub fn with<T: 'static>(
+        mut self,
+        prepare: impl Fn(&Network) -> Result<T> + Send + Sync + 'static,
+    ) -> Self {
+        self.prepare
+            .push(Arc::new(move |network| Ok(Box::new(prepare(network)?))));
+        self
     }
 
     /// Counts at more places: [`Truth::watch`].

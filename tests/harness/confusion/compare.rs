@@ -19,7 +19,7 @@ const FIELDS: [&str; 14] = [
     "source_check",
     "why",
     "bridged",
-    "program",
+    "redirected_by",
     "how",
 ];
 

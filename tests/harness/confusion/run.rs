@@ -79,6 +79,8 @@ impl Case {
         for watch in &self.watch {
             watch(&network, &mut truth)?;
         }
+        let prepared: Result<Vec<_>> = self.prepare.iter().map(|f| f(&network)).collect();
+        let _kept = prepared?;
         let node = network.ns(&self.node)?;
         let mut args = vec!["check", "-o", "json", "--for", "1h"];
         args.extend(self.args.iter().map(String::as_str));

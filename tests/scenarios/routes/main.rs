@@ -3,3 +3,4 @@
 
 mod forwarding;
 mod lab;
+mod redirect;

@@ -75,7 +75,7 @@ impl Redirect {
 
 /// `if (UDP over IPv4 or IPv6) return REDIRECT; return TCX_NEXT;`
 fn program(way: Way, ifindex: u32) -> Vec<u64> {
-    let device = insn(0xb7, 1, 0, 0, ifindex as i32); // r1 = ifindex
+    let device = insn(0xb7, 1, 0, 0, ifindex.cast_signed()); // r1 = ifindex
     let zero = |register| insn(0xb7, register, 0, 0, 0);
     let call = |helper| insn(0x85, 0, 0, 0, helper);
     let exit = insn(0x95, 0, 0, 0, 0);
@@ -111,13 +111,7 @@ fn program(way: Way, ifindex: u32) -> Vec<u64> {
             &[
                 insn(0x71, 8, 10, -63, 0), // r8 = protocol
                 // not UDP: over the rest of this part
-                insn(
-                    0x55,
-                    8,
-                    0,
-                    addresses.len() as i16 + 1 + body.len() as i16,
-                    17,
-                ),
+                insn(0x55, 8, 0, distance(&[&addresses, &body]) + 1, 17),
             ],
             &addresses,
             &[insn(0x72, 10, 0, -64, address_family)], // family
@@ -128,13 +122,19 @@ fn program(way: Way, ifindex: u32) -> Vec<u64> {
             0x55,
             7,
             0,
-            part.len() as i16,
+            distance(&[&part]),
             i32::from(ethertype.to_be()),
         ));
         all.extend(part);
     }
     all.extend([insn(0xb7, 0, 0, 0, -1), exit]);
     all
+}
+
+/// Over so many instructions a jump goes; programs here have a few dozen.
+fn distance(parts: &[&[u64]]) -> i16 {
+    let sum: usize = parts.iter().map(|part| part.len()).sum();
+    i16::try_from(sum).unwrap_or(i16::MAX)
 }
 
 /// Copies bytes of the packet onto the stack.
@@ -182,7 +182,7 @@ fn look_up() -> Vec<u64> {
         insn(0xb7, 3, 0, 0, 64),
         insn(0xb7, 4, 0, 0, 0),
         insn(0x85, 0, 0, 0, FIB_LOOKUP),
-        insn(0x55, 0, 0, answered.len() as i16, 0), // no answer: as if it were not here
+        insn(0x55, 0, 0, distance(&[&answered]), 0), // no answer: as if it were not here
     ];
     let next = vec![insn(0xb7, 0, 0, 0, -1), insn(0x95, 0, 0, 0, 0)];
     [ask, answered, next].concat()

@@ -46,7 +46,7 @@ pub(super) fn programs(
             Ok(programs) if programs.is_empty() => {}
             Ok(programs) => found.entry(link.ifindex).or_default().extend(programs),
             // before 6.6 there is no tcx; without CAP_NET_ADMIN nobody may ask
-            Err(errno) if matches!(errno, libc::EINVAL | libc::EPERM) => break,
+            Err(libc::EINVAL | libc::EPERM) => break,
             // nothing was ever attached, or the device is gone
             Err(_) => {}
         }

@@ -3,8 +3,11 @@
 use super::*;
 use crate::inventory::{TcHook, TcProgram};
 
+/// A device, a hook there, and the name of the program.
+type At<'a> = (&'a str, TcHook, &'a str);
+
 /// Pods behind `lxc-p1` and `lxc-p2`, the uplink `eth0`, and programs at these hooks.
-fn node(programs: &[(&str, TcHook, &str)]) -> Lab {
+fn node(programs: &[At<'_>]) -> Lab {
     let mut lab = Lab::new();
     lab.uplink("eth0", "10.0.0.1");
     lab.pod("lxc-p1");
@@ -44,7 +47,7 @@ fn names(direction: &Direction) -> Option<Vec<String>> {
 #[test]
 fn a_program_at_the_ingress_sent_it_on() {
     use TcHook::{Egress, Ingress};
-    let cases: [(&[(&str, TcHook, &str)], &[&str]); 4] = [
+    let cases: [(&[At<'_>], &[&str]); 4] = [
         (&[("lxc-p1", Ingress, "from_pod")], &["from_pod"]),
         // nobody knows which of them it was; the same program twice is one name
         (

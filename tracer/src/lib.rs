@@ -9,7 +9,7 @@
 //!
 //! - The **core** (`event inventory filter decode model diagnose view`) is pure: no root, no
 //!   netlink, no BPF, no clock. Live and replay differ only in who feeds the model.
-//! - The **edges** (`kernel net probe`) ask the machine and produce core types. The core
+//! - The **edges** (`kernel net probe terminal`) ask the machine and produce core types. The core
 //!   never calls an edge.
 //! - `pipeline` joins them and `cli` drives it. `cargo xtask layers` checks the allowed edges.
 
@@ -24,4 +24,5 @@ pub mod model;
 pub mod net;
 pub mod pipeline;
 pub mod probe;
+pub mod terminal;
 pub mod view;

@@ -4,8 +4,9 @@ pub mod args;
 mod check;
 mod doctor;
 mod duration;
+mod live;
+mod log;
 mod output;
-mod select;
 mod watch;
 
 use std::{ffi::OsString, io, process::ExitCode};
@@ -13,7 +14,7 @@ use std::{ffi::OsString, io, process::ExitCode};
 use anyhow::Result;
 use clap::Parser as _;
 
-use args::{Args, Command, Options};
+use args::{Args, Command};
 use output::Output;
 
 /// Everything is as it should be.
@@ -37,7 +38,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             });
         }
     };
-    init_log(&args.options);
+    log::init(&args.options);
     ExitCode::from(match dispatch(&args) {
         Ok(code) => code,
         Err(e) if is_broken_pipe(&e) => OK,
@@ -51,10 +52,9 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 fn dispatch(args: &Args) -> Result<u8> {
     let out = Output::new(&args.options);
     match &args.command {
-        None => watch::run(&args.options, &args.watch, &args.filter, out),
-        Some(Command::Live(c) | Command::Watch(c)) => {
-            watch::run(&args.options, &c.watch, &c.filter, out)
-        }
+        None => live::run(&args.options, &args.watch, &args.filter, out),
+        Some(Command::Live(c)) => live::run(&args.options, &c.watch, &c.filter, out),
+        Some(Command::Watch(c)) => watch::run(&args.options, &c.watch, &c.filter, out),
         Some(Command::Check(c)) => check::run(&args.options, c, out),
         Some(Command::Doctor) => doctor::run(&args.options, out),
     }
@@ -69,28 +69,6 @@ fn is_broken_pipe(e: &anyhow::Error) -> bool {
 
 fn is_closed(e: &io::Error) -> bool {
     e.kind() == io::ErrorKind::BrokenPipe
-}
-
-/// Diagnostics of tracer itself go to stderr; `TRACER_LOG` overrides `-v` and `-q`.
-fn init_log(options: &Options) {
-    use tracing_subscriber::{EnvFilter, fmt};
-    let level = match (options.quiet, options.verbose) {
-        (true, _) => "error",
-        (false, 0) => "warn",
-        (false, 1) => "info",
-        (false, 2) => "debug",
-        (false, _) => "trace",
-    };
-    let filter = EnvFilter::try_from_env("TRACER_LOG").unwrap_or_else(|_e| EnvFilter::new(level));
-    let log = fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .with_target(false);
-    let log = log
-        .without_time()
-        .with_ansi(output::colored(options.color, &io::stderr()));
-    // a second call in one process (tests) keeps the first
-    drop(log.try_init());
 }
 
 #[cfg(test)]

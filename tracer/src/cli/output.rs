@@ -22,7 +22,7 @@ pub(super) struct Output {
     pub(super) stdout: BufWriter<Box<dyn Write>>,
     pub(super) style: Style,
     pub(super) format: Format,
-    numeric: bool,
+    pub(super) numeric: bool,
 }
 
 impl Output {

@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use super::{Context, drops::Hit, trace::Trace};
 use crate::{
-    event::{Ifindex, NetnsId, RouteKind, Tuple},
-    inventory::{Route, table_name},
+    event::{Ifindex, NetnsId, Tuple},
+    inventory::Route,
     model::FlowId,
 };
 
@@ -157,35 +157,7 @@ pub(super) fn route_get(ctx: &Context<'_>, trace: &Trace<'_>) -> String {
 
 /// A route as `ip route` prints it; the table is added where it is not main.
 pub(super) fn route(ctx: &Context<'_>, netns: NetnsId, r: &Route) -> String {
-    let mut s = match r.kind {
-        RouteKind::Unicast => r.dst.to_string(),
-        kind => format!("{kind} {}", r.dst),
-    };
-    let many = r.nexthops.len() > 1;
-    for hop in &r.nexthops {
-        if many {
-            s += " nexthop";
-        }
-        if let Some(encap) = &hop.encap {
-            let _ = write!(s, " encap {encap}");
-        }
-        if let Some(gateway) = hop.gateway {
-            let _ = write!(s, " via {gateway}");
-        }
-        if let Some(dev) = hop.dev {
-            let _ = write!(s, " dev {}", dev_name(ctx, netns, dev));
-        }
-    }
-    if r.table != 254 {
-        let _ = write!(s, " table {}", table_name(r.table));
-    }
-    if r.metric != 0 {
-        let _ = write!(s, " metric {}", r.metric);
-    }
-    if let Some(mtu) = r.mtu {
-        let _ = write!(s, " mtu {mtu}");
-    }
-    s
+    ctx.inventory.route_text(netns, r)
 }
 
 /// `10.244.2.20`, or `10.244.2.20 and 2 more addresses`.

@@ -25,7 +25,7 @@ pub use netns::Netns;
 pub use program::{TcHook, TcProgram};
 pub use role::assign_roles;
 
-use crate::event::{Ifindex, NetnsId};
+use crate::event::{Ifindex, NetnsId, RouteKind};
 
 /// Everything known about the node that the kernel side does not say.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,5 +62,39 @@ impl Inventory {
     pub fn dev_name(&self, netns: NetnsId, dev: Ifindex) -> String {
         self.link(netns, dev)
             .map_or_else(|| dev.to_string(), |l| l.name.clone())
+    }
+
+    /// A route of a namespace as `ip route` prints it; the table is added where it is not main.
+    pub fn route_text(&self, netns: NetnsId, r: &Route) -> String {
+        let mut s = match r.kind {
+            RouteKind::Unicast => r.dst.to_string(),
+            kind => format!("{kind} {}", r.dst),
+        };
+        let many = r.nexthops.len() > 1;
+        for hop in &r.nexthops {
+            if many {
+                s += " nexthop";
+            }
+            for (word, value) in [
+                ("encap", hop.encap.clone()),
+                ("via", hop.gateway.map(|g| g.to_string())),
+                ("dev", hop.dev.map(|d| self.dev_name(netns, d))),
+            ] {
+                if let Some(value) = value {
+                    s.extend([" ", word, " ", &value]);
+                }
+            }
+        }
+        let numbers = [
+            ("table", (r.table != 254).then(|| table_name(r.table))),
+            ("metric", (r.metric != 0).then(|| r.metric.to_string())),
+            ("mtu", r.mtu.map(|m| m.to_string())),
+        ];
+        for (word, value) in numbers {
+            if let Some(value) = value {
+                s.extend([" ", word, " ", &value]);
+            }
+        }
+        s
     }
 }

@@ -5,7 +5,6 @@ use std::net::IpAddr;
 use rstest::rstest;
 
 use super::*;
-use crate::event::RouteKind;
 
 const HOME: NetnsId = NetnsId(1);
 const ELSEWHERE: NetnsId = NetnsId(2);

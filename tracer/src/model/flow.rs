@@ -156,6 +156,16 @@ pub struct Direction {
     pub outcome: Option<Outcome>,
 }
 
+impl Direction {
+    /// The devices passed, in order.
+    pub fn hops(&self) -> impl DoubleEndedIterator<Item = &Hop> {
+        self.path.iter().filter_map(|s| match s {
+            Step::Hop(h) => Some(h),
+            Step::Route(_) => None,
+        })
+    }
+}
+
 /// A flow with both directions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Flow {

@@ -11,8 +11,10 @@ mod icmp;
 pub mod json;
 mod names;
 pub mod schema;
+pub mod select;
 pub mod stream;
 pub mod text;
+pub mod tui;
 
 #[cfg(test)]
 pub(crate) mod fixture;

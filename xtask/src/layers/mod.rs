@@ -38,6 +38,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("net", &["inventory", "event"]),
     ("probe", &["abi", "event", "filter", "kernel", "inventory"]),
     ("capture", &["event", "inventory"]),
+    ("terminal", &["view"]),
     // what joins them
     (
         "pipeline",
@@ -71,6 +72,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "net",
             "probe",
             "capture",
+            "terminal",
             "pipeline",
         ],
     ),

@@ -16,6 +16,7 @@ use crate::filter::can_start_with;
 
 const EXAMPLES: &str = "\
 Examples:
+  tracer                                the interactive view (? shows its keys)
   tracer watch                          every flow on this node, its path and its losses
   tracer watch udp port 53              only DNS
   tracer watch -i eth0 --packets tcp    one line per packet, as tcpdump
@@ -64,7 +65,7 @@ pub struct Args {
     /// For all commands.
     #[command(flatten)]
     pub options: Options,
-    /// For `watch`, which is also what happens without a command.
+    /// For `live`, which is also what happens without a command.
     #[command(flatten)]
     pub watch: WatchOptions,
     /// Which flows
@@ -78,8 +79,8 @@ pub enum Command {
     /// Print a line when a flow appears, changes route, drops or ends
     #[command(after_help = EXAMPLES)]
     Watch(WatchCommand),
-    /// What happens without a command: the same as `watch`
-    #[command(hide = true)]
+    /// The interactive view, which is also what happens without a command on a terminal
+    #[command(after_help = EXAMPLES)]
     Live(WatchCommand),
     /// Wait for traffic, judge it, print the verdict
     #[command(after_help = check::EXAMPLES)]

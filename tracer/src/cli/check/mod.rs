@@ -8,7 +8,6 @@ use super::{
     USAGE,
     args::{CheckCommand, Format, Options},
     output::{self, Output},
-    select,
 };
 use crate::{
     filter::Filter,
@@ -16,6 +15,7 @@ use crate::{
     view::{
         check::{Evidence, Verdict, judge},
         json::{self, Session},
+        select,
         text::{self, Text},
     },
 };

@@ -12,7 +12,6 @@ use super::{
     OK, USAGE,
     args::{Format, Options, WatchOptions},
     output::{self, Output},
-    select,
 };
 use crate::{
     diagnose::Finding,
@@ -24,7 +23,7 @@ use crate::{
     view::{
         Limit, WallClock,
         changes::{Change, Changes},
-        json, stream,
+        json, select, stream,
         text::{self, Summary, Text},
     },
 };
@@ -200,7 +199,7 @@ impl Lines {
 }
 
 /// Totals of the flows that are shown.
-fn summary(s: &Snapshot) -> Summary {
+pub(super) fn summary(s: &Snapshot) -> Summary {
     let dropped = |d: &Direction| d.drops.iter().map(|x| x.count).sum::<u64>();
     let stray: u64 = s.stray_drops.iter().map(|d| d.count).sum();
     let (packets, drops) = s.flows.iter().fold((0, stray), |(packets, drops), f| {

@@ -40,7 +40,7 @@ pub fn flow(t: &Text<'_>, f: &Flow) -> String {
 
 impl Text<'_> {
     /// `udp a:1 > b:2  3 packets 300 B  UNANSWERED`.
-    pub(super) fn headline(&self, f: &Flow) -> String {
+    pub(in crate::view) fn headline(&self, f: &Flow) -> String {
         let name = self.style.paint(Tone::Strong, &flow_name(&f.id.tuple));
         let vni =
             f.id.scope
@@ -56,7 +56,7 @@ impl Text<'_> {
     }
 
     /// What became of the flow, in one word where trouble is in capitals.
-    pub(super) fn state(&self, f: &Flow) -> Word {
+    pub(in crate::view) fn state(&self, f: &Flow) -> Word {
         let dropped = |d: &Direction| matches!(d.outcome, Some(Outcome::Dropped(_)));
         let lost = |d: &Direction| d.drops.iter().map(|x| x.count).sum::<u64>();
         let fwd = &f.forward;
@@ -93,7 +93,7 @@ impl Text<'_> {
     }
 
     /// Drops, ICMP errors, retransmissions of a direction.
-    fn troubles(&self, d: &Direction) -> Vec<Word> {
+    pub(in crate::view) fn troubles(&self, d: &Direction) -> Vec<Word> {
         let mut lines: Vec<Word> = d
             .drops
             .iter()
@@ -116,7 +116,7 @@ impl Text<'_> {
     }
 
     /// `dropped 3: IP_OUTNOROUTES at ip6_forward (no route to destination), dev lxc-p1`.
-    pub(super) fn drop(&self, d: &Drop, n: u64) -> String {
+    pub(in crate::view) fn drop(&self, d: &Drop, n: u64) -> String {
         let p = &d.place;
         let meaning = (self.cx.meaning)(&p.reason, &p.symbol, d.route.map_or(0, |r| r.errno));
         let meaning = match meaning {
@@ -143,7 +143,7 @@ impl Text<'_> {
     }
 
     /// `icmp from 10.0.0.1: host unreachable, 3 times, in by eth0`.
-    pub(super) fn icmp(&self, s: &IcmpSample, n: u64) -> String {
+    pub(in crate::view) fn icmp(&self, s: &IcmpSample, n: u64) -> String {
         let mtu = s.mtu.map_or_else(String::new, |m| format!(" (mtu {m})"));
         let times = if n == 1 {
             String::new()
@@ -159,7 +159,7 @@ impl Text<'_> {
     }
 
     /// `no route: ENETUNREACH in main, 3 times, asked by curl (4242) in net p1`.
-    pub(super) fn route_failure(&self, r: &RouteFailure, n: u64) -> Word {
+    pub(in crate::view) fn route_failure(&self, r: &RouteFailure, n: u64) -> Word {
         let times = if n == 1 {
             String::new()
         } else {

@@ -16,6 +16,7 @@ pub use finding::finding;
 pub use flow::flow;
 pub use line::change;
 pub use packet::packet;
+pub(in crate::view) use style::Word;
 pub use style::{Style, Tone};
 pub use verdict::{Summary, report, summary, verdict};
 
@@ -31,7 +32,7 @@ pub struct Text<'a> {
 }
 
 /// `1 packet`, `3 packets`.
-fn count(n: u64, noun: &str) -> String {
+pub(in crate::view) fn count(n: u64, noun: &str) -> String {
     format!("{n} {noun}{}", if n == 1 { "" } else { "s" })
 }
 

@@ -11,7 +11,7 @@ use crate::{
 
 impl Text<'_> {
     /// A device; with its namespace when that is not the home one.
-    pub(super) fn dev(&self, netns: NetnsId, dev: Ifindex) -> String {
+    pub(in crate::view) fn dev(&self, netns: NetnsId, dev: Ifindex) -> String {
         let name = self.cx.dev(netns, dev);
         let name = self.style.name(&name);
         if netns == self.cx.inventory.home {
@@ -23,7 +23,7 @@ impl Text<'_> {
 
     /// The words of a path; each arrow belongs to the word before it, so that a line which was
     /// broken shows that it goes on.
-    pub(super) fn path(&self, d: &Direction) -> Vec<Word> {
+    pub(in crate::view) fn path(&self, d: &Direction) -> Vec<Word> {
         let mut words: Vec<Word> = Vec::new();
         let mut last: Option<&Hop> = None;
         for (i, step) in d.path.iter().enumerate() {
@@ -68,7 +68,7 @@ impl Text<'_> {
     }
 
     /// `⟦vxlan 42 192.0.2.1 > 192.0.2.2⟧`.
-    pub(super) fn encap(&self, e: &Encap) -> String {
+    pub(in crate::view) fn encap(&self, e: &Encap) -> String {
         let (open, close) = self.style.brackets();
         let vni = e.key.vni.map_or_else(String::new, |v| format!("{v} "));
         format!("{open}{} {vni}{} > {}{close}", e.key.kind, e.src, e.dst)

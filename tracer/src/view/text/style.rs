@@ -65,17 +65,17 @@ impl Style {
     }
 
     /// ` → `.
-    pub(super) fn arrow(self) -> &'static str {
+    pub(in crate::view) fn arrow(self) -> &'static str {
         if self.ascii { "->" } else { "→" }
     }
 
     /// The end of a path that goes no further.
-    pub(super) fn stop(self) -> &'static str {
+    pub(in crate::view) fn stop(self) -> &'static str {
         if self.ascii { "X" } else { "✗" }
     }
 
     /// Brackets round an encapsulation.
-    pub(super) fn brackets(self) -> (&'static str, &'static str) {
+    pub(in crate::view) fn brackets(self) -> (&'static str, &'static str) {
         if self.ascii {
             ("{", "}")
         } else {
@@ -85,7 +85,7 @@ impl Style {
 
     /// Joins `words` with blanks and breaks lines before a word that does not fit; lines after the
     /// first get `indent` blanks, the first has `used` columns already.
-    pub(super) fn wrap(self, words: &[Word], used: usize, indent: usize) -> String {
+    pub(in crate::view) fn wrap(self, words: &[Word], used: usize, indent: usize) -> String {
         let (mut out, mut column) = (String::new(), used);
         for (i, word) in words.iter().enumerate() {
             let len = word.text.chars().count();
@@ -111,15 +111,15 @@ impl Style {
 
 /// A piece that is not broken over lines.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Word {
+pub(in crate::view) struct Word {
     /// Plain text, without colour.
-    pub(super) text: String,
+    pub(in crate::view) text: String,
     /// Its colour.
-    pub(super) tone: Tone,
+    pub(in crate::view) tone: Tone,
 }
 
 impl Word {
-    pub(super) fn new(tone: Tone, text: impl Into<String>) -> Self {
+    pub(in crate::view) fn new(tone: Tone, text: impl Into<String>) -> Self {
         Self {
             text: text.into(),
             tone,

@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// Flows that match, and what concerns them.
-pub(super) fn select(
+pub fn select(
     filter: &Filter,
     inventory: &Inventory,
     snapshot: &Snapshot,
@@ -54,7 +54,7 @@ pub(super) fn select(
 }
 
 /// The packet of an event, when it is one and matches.
-pub(super) fn packet<'a>(
+pub fn packet<'a>(
     filter: &Filter,
     inventory: &Inventory,
     event: &'a Event,
@@ -76,7 +76,11 @@ pub(super) fn packet<'a>(
 }
 
 /// The flow in the direction that matches; `None` when none does.
-fn turned(filter: &Filter, inventory: &Inventory, f: &Arc<Flow>) -> Option<Arc<Flow>> {
+pub(in crate::view) fn turned(
+    filter: &Filter,
+    inventory: &Inventory,
+    f: &Arc<Flow>,
+) -> Option<Arc<Flow>> {
     match verdict(filter, inventory, f) {
         Verdict::No => None,
         Verdict::Forward | Verdict::Both => Some(f.clone()),

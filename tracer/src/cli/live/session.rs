@@ -1,0 +1,119 @@
+//! The session, on a thread of its own: however long a picture takes, keys are answered.
+
+use std::{
+    ops::ControlFlow,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, JoinHandle},
+};
+
+use anyhow::{Context as _, Result, bail};
+use tokio::sync::watch::{self, Receiver, Sender};
+
+use crate::{
+    model::Snapshot,
+    pipeline::{self, PipelineEvent, SessionConfig, SessionEnd},
+    view::tui::Picture,
+};
+
+/// A picture and what turns its times into wall time.
+#[derive(Clone, Debug)]
+pub(super) struct Shown {
+    pub(super) picture: Picture,
+    pub(super) wall_offset_ns: u64,
+}
+
+/// A running session.
+pub(super) struct Session {
+    /// The newest picture; older ones that nobody looked at are gone.
+    pub(super) pictures: Receiver<Option<Shown>>,
+    quit: Arc<AtomicBool>,
+    thread: JoinHandle<Result<SessionEnd>>,
+}
+
+impl Session {
+    pub(super) fn start(config: SessionConfig) -> Result<Self> {
+        let (pictures, receiver) = watch::channel(None);
+        let quit = Arc::new(AtomicBool::new(false));
+        let asked = Arc::clone(&quit);
+        let thread = thread::Builder::new()
+            .name("session".to_owned())
+            .spawn(move || {
+                let mut shown = None;
+                pipeline::run(&config, &mut |event| {
+                    if asked.load(Ordering::Relaxed) {
+                        return ControlFlow::Break(());
+                    }
+                    take(&mut shown, event, &pictures)
+                })
+            })
+            .context("cannot start a thread for the session")?;
+        Ok(Self {
+            pictures: receiver,
+            quit,
+            thread,
+        })
+    }
+
+    /// Waits for the first picture; `None` when the session ended before.
+    pub(super) fn first(&mut self) -> Option<Shown> {
+        let wait = async {
+            self.pictures.changed().await.ok()?;
+            self.pictures.borrow_and_update().clone()
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().build().ok()?;
+        runtime.block_on(wait)
+    }
+
+    /// Ends it and answers what it saw.
+    pub(super) fn end(self) -> Result<SessionEnd> {
+        self.quit.store(true, Ordering::Relaxed);
+        match self.thread.join() {
+            Ok(end) => end,
+            Err(_) => bail!("the session ended unexpectedly; this is a bug in tracer"),
+        }
+    }
+}
+
+fn take(
+    shown: &mut Option<Shown>,
+    event: PipelineEvent<'_>,
+    pictures: &Sender<Option<Shown>>,
+) -> ControlFlow<()> {
+    match event {
+        PipelineEvent::Ready(ready) => {
+            *shown = Some(Shown {
+                picture: Picture {
+                    inventory: ready.inventory.clone(),
+                    snapshot: Arc::new(Snapshot {
+                        at: ready.started,
+                        started: ready.started,
+                        ..Snapshot::default()
+                    }),
+                    findings: Arc::from([]),
+                    limits: ready.limits.clone().into(),
+                },
+                wall_offset_ns: ready.wall_offset_ns,
+            });
+        }
+        PipelineEvent::Snapshot(snapshot, findings) => {
+            if let Some(s) = shown {
+                s.picture.snapshot = snapshot.clone();
+                s.picture.findings = findings.into();
+            }
+        }
+        PipelineEvent::Inventory(inventory) => {
+            if let Some(s) = shown {
+                s.picture.inventory = inventory.clone();
+            }
+            return ControlFlow::Continue(());
+        }
+        PipelineEvent::Event(_) => return ControlFlow::Continue(()),
+    }
+    match pictures.send(shown.clone()) {
+        Ok(()) => ControlFlow::Continue(()),
+        Err(_) => ControlFlow::Break(()),
+    }
+}

@@ -1,0 +1,197 @@
+//! The loop of the interface: input, pictures and signals in; frames and effects out.
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result};
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::{
+        mpsc::{self, UnboundedReceiver, UnboundedSender},
+        watch::Receiver,
+    },
+    time::sleep_until,
+};
+
+use super::{effects, session::Shown};
+use crate::{
+    terminal::{self, Screen},
+    view::tui::{Action, Effect, Input, Picture, Setup, State},
+};
+
+/// Frames are at least this far apart: a slow line is not filled with what nobody can read.
+const FRAME: Duration = Duration::from_millis(100);
+/// Inputs that wait; a held key does not fill memory.
+const INPUTS: usize = 256;
+
+/// Shows pictures until the user, a signal or the end of the session ends it.
+pub(super) fn run(
+    screen: Screen,
+    setup: Setup,
+    first: Picture,
+    pictures: &mut Receiver<Option<Shown>>,
+) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the event loop")?;
+    let ended = runtime.block_on(async {
+        let mut ui = Ui::new(screen, setup)?;
+        ui.act(Action::Picture(first));
+        ui.run(pictures).await
+    });
+    // an export that is being written is finished by its own thread or not at all
+    runtime.shutdown_background();
+    ended
+}
+
+/// Whether to go on.
+#[derive(PartialEq, Eq)]
+enum Next {
+    Go,
+    End,
+}
+
+struct Ui {
+    screen: Screen,
+    state: State,
+    dirty: bool,
+    drawn: Option<Instant>,
+    end: [Signal; 3],
+    stop: Signal,
+    resumed: Signal,
+    said: (UnboundedSender<Action>, UnboundedReceiver<Action>),
+}
+
+impl Ui {
+    fn new(screen: Screen, setup: Setup) -> Result<Self> {
+        let listen = |kind| signal(kind).context("cannot listen for signals");
+        let size = screen.size().context("cannot read the terminal's size")?;
+        Ok(Self {
+            state: State::new(setup, size),
+            screen,
+            dirty: true,
+            drawn: None,
+            end: [
+                listen(SignalKind::interrupt())?,
+                listen(SignalKind::terminate())?,
+                listen(SignalKind::hangup())?,
+            ],
+            stop: listen(SignalKind::from_raw(libc::SIGTSTP))?,
+            resumed: listen(SignalKind::from_raw(libc::SIGCONT))?,
+            said: mpsc::unbounded_channel(),
+        })
+    }
+
+    async fn run(&mut self, pictures: &mut Receiver<Option<Shown>>) -> Result<()> {
+        let mut inputs = read_inputs()?;
+        loop {
+            let [interrupt, terminate, hangup] = &mut self.end;
+            let next = tokio::select! {
+                biased;
+                _ = interrupt.recv() => Next::End,
+                _ = terminate.recv() => Next::End,
+                _ = hangup.recv() => Next::End,
+                _ = self.stop.recv() => self.suspend(false)?,
+                _ = self.resumed.recv() => self.resume()?,
+                input = inputs.recv() => match input {
+                    Some(input) => self.input(input)?,
+                    // the terminal is gone
+                    None => Next::End,
+                },
+                () = due(self.dirty, self.drawn) => self.draw()?,
+                changed = pictures.changed() => match changed {
+                    Ok(()) => {
+                        let shown = pictures.borrow_and_update().clone();
+                        if let Some(shown) = shown {
+                            self.act(Action::Picture(shown.picture));
+                        }
+                        Next::Go
+                    }
+                    Err(_) => Next::End,
+                },
+                Some(action) = self.said.1.recv() => {
+                    self.act(action);
+                    Next::Go
+                }
+            };
+            if next == Next::End {
+                return Ok(());
+            }
+        }
+    }
+
+    fn act(&mut self, action: Action) {
+        // pictures and messages have no effects
+        self.state.update(action);
+        self.dirty = true;
+    }
+
+    fn draw(&mut self) -> Result<Next> {
+        let state = &self.state;
+        self.screen
+            .draw(|frame| state.draw(frame))
+            .context("cannot write to the terminal")?;
+        (self.dirty, self.drawn) = (false, Some(Instant::now()));
+        Ok(Next::Go)
+    }
+
+    fn input(&mut self, input: Input) -> Result<Next> {
+        self.dirty = true;
+        let mut next = Next::Go;
+        for effect in self.state.input(input) {
+            match effect {
+                Effect::Quit => return Ok(Next::End),
+                Effect::Suspend => next = self.suspend(true)?,
+                Effect::Redraw => self.screen.forget()?,
+                Effect::Copy(text) => self.screen.copy(&text)?,
+                Effect::Export(export) => {
+                    effects::export(export, self.state.setup().clone(), self.said.0.clone());
+                }
+            }
+        }
+        Ok(next)
+    }
+
+    fn suspend(&mut self, group: bool) -> Result<Next> {
+        terminal::stop(group)?;
+        self.resume()
+    }
+
+    /// The terminal may have any state and size now.
+    fn resume(&mut self) -> Result<Next> {
+        self.screen.resume()?;
+        let (columns, rows) = self.screen.size()?;
+        self.act(Action::Resize(columns, rows));
+        self.drawn = None;
+        Ok(Next::Go)
+    }
+}
+
+/// When the next frame may be drawn; never when nothing changed.
+async fn due(dirty: bool, drawn: Option<Instant>) {
+    if !dirty {
+        return std::future::pending().await;
+    }
+    if let Some(drawn) = drawn {
+        sleep_until((drawn + FRAME).into()).await;
+    }
+}
+
+/// Reads the terminal on a thread of its own, which ends with the process.
+fn read_inputs() -> Result<mpsc::Receiver<Input>> {
+    let (tx, rx) = mpsc::channel(INPUTS);
+    thread::Builder::new()
+        .name("input".to_owned())
+        .spawn(move || {
+            while let Ok(input) = terminal::read_input() {
+                if tx.blocking_send(input).is_err() {
+                    return;
+                }
+            }
+        })
+        .context("cannot start a thread for the keyboard")?;
+    Ok(rx)
+}

@@ -1,0 +1,98 @@
+//! What can be asked of the interface, and what it asks of whoever runs it.
+
+use std::sync::Arc;
+
+use super::pane::Pane;
+use crate::{diagnose::Finding, inventory::Inventory, model::Snapshot, view::Limit};
+
+/// Everything known at one moment. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Picture {
+    /// The node's configuration.
+    pub inventory: Arc<Inventory>,
+    /// Flows, drops, losses.
+    pub snapshot: Arc<Snapshot>,
+    /// What is wrong, the worst first.
+    pub findings: Arc<[Finding]>,
+    /// What this kernel does not let us see.
+    pub limits: Arc<[Limit]>,
+}
+
+/// A change of the state.
+#[derive(Clone, Debug)]
+pub enum Action {
+    /// A new picture came.
+    Picture(Picture),
+    /// Something to tell in the last line; true for bad news.
+    Say(String, bool),
+    /// The size of the terminal.
+    Resize(u16, u16),
+    /// Move the selection by rows.
+    Move(isize),
+    /// Move the selection by pages.
+    Page(isize),
+    /// First row.
+    Top,
+    /// Last row.
+    Bottom,
+    /// The pane after this one, or before it.
+    Cycle(bool),
+    /// A pane.
+    Go(Pane),
+    /// Open what is selected.
+    Open,
+    /// Close what is open, take back what narrows the view.
+    Back,
+    /// Type a filter.
+    Filter,
+    /// Sort by the next column.
+    Sort,
+    /// Sort by this column, or reverse when that is so already.
+    SortBy(super::columns::Column),
+    /// The other way round.
+    Reverse,
+    /// Group by the next key.
+    Group,
+    /// Only flows in trouble, or all.
+    OnlyTrouble,
+    /// Stop or go on.
+    Pause,
+    /// Hide what has not been seen since now.
+    Clear,
+    /// Write everything to a file.
+    Export,
+    /// Copy the command of the next step.
+    Copy,
+    /// Show the keys.
+    Help,
+    /// Draw everything again.
+    Redraw,
+    /// Stop as `^Z` does.
+    Suspend,
+    /// End.
+    Quit,
+}
+
+/// Something that only the outside can do.
+#[derive(Clone, Debug)]
+pub enum Effect {
+    /// Put this into the clipboard.
+    Copy(String),
+    /// Write what is shown to a file, as JSON.
+    Export(Export),
+    /// Draw everything again.
+    Redraw,
+    /// Restore the terminal and stop.
+    Suspend,
+    /// Restore the terminal and end.
+    Quit,
+}
+
+/// What to write to a file.
+#[derive(Clone, Debug)]
+pub struct Export {
+    /// The picture.
+    pub picture: Picture,
+    /// The filter that applies to it, as text; empty for none.
+    pub filter: String,
+}

@@ -1,0 +1,266 @@
+//! The flows that are shown: which, in which order, and which one is selected.
+
+mod group;
+mod order;
+mod row;
+
+use std::{collections::HashMap, sync::Arc};
+
+pub(super) use group::{By, Group, Key};
+pub(super) use row::{Class, Row, asymmetry};
+
+use super::{action::Picture, columns::Column, cursor::Cursor};
+use crate::{
+    diagnose::Severity,
+    event::KtimeNs,
+    filter::Filter,
+    model::{Flow, FlowId},
+    view::select,
+};
+
+/// Sums over the flows that are shown.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Totals {
+    pub(super) flows: usize,
+    pub(super) lost: usize,
+    pub(super) unanswered: usize,
+    pub(super) rate: f64,
+    pub(super) drop_rate: f64,
+}
+
+/// Rows, in an order, with a selection.
+#[derive(Debug)]
+pub(super) struct Flows {
+    rows: Vec<Row>,
+    index: HashMap<FlowId, u32>,
+    /// Rows that are shown, by number.
+    order: Vec<u32>,
+    groups: Vec<Group>,
+    at: KtimeNs,
+    pub(super) totals: Totals,
+    pub(super) sort: Column,
+    pub(super) reverse: bool,
+    pub(super) only_trouble: bool,
+    pub(super) by: By,
+    /// The group that is open.
+    pub(super) inside: Option<Key>,
+    /// Flows of a finding, when only those are asked for.
+    pub(super) only: Option<(String, Vec<FlowId>)>,
+    cursor: Cursor<FlowId>,
+    group_cursor: Cursor<Key>,
+    pub(super) height: usize,
+}
+
+impl Default for Flows {
+    fn default() -> Self {
+        Self {
+            rows: Vec::new(),
+            index: HashMap::new(),
+            order: Vec::new(),
+            groups: Vec::new(),
+            at: KtimeNs::default(),
+            totals: Totals::default(),
+            sort: Column::Mark,
+            reverse: false,
+            only_trouble: false,
+            by: By::Flow,
+            inside: None,
+            only: None,
+            cursor: Cursor::default(),
+            group_cursor: Cursor::default(),
+            height: 1,
+        }
+    }
+}
+
+impl Flows {
+    /// Takes a picture in: the flows that match and were seen since `cleared`.
+    pub(super) fn update(&mut self, picture: &Picture, filter: &Filter, cleared: KtimeNs) {
+        let snapshot = &picture.snapshot;
+        let seconds = snapshot.at.since(self.at) as f64 / 1e9;
+        let first = self.index.is_empty() && self.at == KtimeNs::default();
+        let named = named(picture);
+        let mut rows = Vec::with_capacity(snapshot.flows.len());
+        let mut index = HashMap::with_capacity(snapshot.flows.len());
+        for source in &snapshot.flows {
+            if cleared > KtimeNs::default() && row::last(source) <= cleared {
+                continue;
+            }
+            let Some(flow) = select::turned(filter, &picture.inventory, source) else {
+                continue;
+            };
+            let (finding, serious) = named.get(&source.id).copied().unwrap_or((u32::MAX, false));
+            let mut row = Row::new(source.clone(), flow, finding, serious);
+            let old = self.index.get(&source.id).map(|i| &self.rows[*i as usize]);
+            if !first {
+                row.measure(old, seconds);
+            }
+            index.insert(source.id, rows.len() as u32);
+            rows.push(row);
+        }
+        (self.rows, self.index, self.at) = (rows, index, snapshot.at);
+        self.totals = self.rows.iter().fold(Totals::default(), |t, r| Totals {
+            flows: t.flows + 1,
+            lost: t.lost + usize::from(r.class == Class::Lost),
+            unanswered: t.unanswered + usize::from(r.class == Class::Unanswered),
+            rate: t.rate + r.rate,
+            drop_rate: t.drop_rate + r.drop_rate,
+        });
+        self.arrange(picture);
+    }
+
+    /// Works out what is shown, and in which order.
+    pub(super) fn arrange(&mut self, picture: &Picture) {
+        let only: Option<std::collections::HashSet<FlowId>> = self
+            .only
+            .as_ref()
+            .map(|(_, ids)| ids.iter().copied().collect());
+        let wanted = |r: &Row| {
+            (!self.only_trouble || r.class < Class::Fine)
+                && only.as_ref().is_none_or(|ids| ids.contains(&r.source.id))
+        };
+        if self.by != By::Flow && self.inside.is_none() {
+            let rows: Vec<&Row> = self.rows.iter().filter(|r| wanted(r)).collect();
+            self.groups = group::groups(&rows, self.by);
+        }
+        let inside = |r: &Row| self.inside.is_none() || Key::of(r, self.by) == self.inside;
+        let numbers = (0_u32..).zip(&self.rows);
+        self.order = numbers
+            .filter(|(_, r)| wanted(r) && inside(r))
+            .map(|(i, _)| i)
+            .collect();
+        order::sort(&mut self.order, &self.rows, self.sort, picture);
+        if self.reverse {
+            self.order.reverse();
+        }
+        self.follow();
+    }
+
+    /// Goes after the selection, and into the height of the table.
+    pub(super) fn follow(&mut self) {
+        let (rows, order, groups) = (&self.rows, &self.order, &self.groups);
+        self.cursor.follow(order.len(), self.height, |i| {
+            rows[order[i] as usize].source.id
+        });
+        self.group_cursor
+            .follow(groups.len(), self.height, |i| groups[i].key.clone());
+    }
+
+    /// Groups are shown, not flows.
+    pub(super) fn grouped(&self) -> bool {
+        self.by != By::Flow && self.inside.is_none()
+    }
+
+    /// Rows in the table.
+    pub(super) fn len(&self) -> usize {
+        if self.grouped() {
+            self.groups.len()
+        } else {
+            self.order.len()
+        }
+    }
+
+    /// All flows that the filter lets through.
+    pub(super) fn rows(&self) -> &[Row] {
+        &self.rows
+    }
+
+    /// The rows on the screen with their numbers.
+    pub(super) fn visible(&self, height: usize) -> impl Iterator<Item = (usize, &Row)> {
+        let from = self.cursor.offset();
+        let rows = self.order.iter().map(|i| &self.rows[*i as usize]);
+        rows.enumerate().skip(from).take(height)
+    }
+
+    /// The groups on the screen with their numbers.
+    pub(super) fn visible_groups(&self, height: usize) -> impl Iterator<Item = (usize, &Group)> {
+        let from = self.group_cursor.offset();
+        self.groups.iter().enumerate().skip(from).take(height)
+    }
+
+    /// Number of the selected row.
+    pub(super) fn at(&self) -> usize {
+        if self.grouped() {
+            self.group_cursor.at()
+        } else {
+            self.cursor.at()
+        }
+    }
+
+    /// First row on the screen.
+    pub(super) fn offset(&self) -> usize {
+        if self.grouped() {
+            self.group_cursor.offset()
+        } else {
+            self.cursor.offset()
+        }
+    }
+
+    /// The selected flow.
+    pub(super) fn selected(&self) -> Option<&Row> {
+        if self.grouped() {
+            return None;
+        }
+        let row = self.order.get(self.cursor.at())?;
+        self.rows.get(*row as usize)
+    }
+
+    /// The selected group.
+    pub(super) fn selected_group(&self) -> Option<&Group> {
+        self.groups
+            .get(self.group_cursor.at())
+            .filter(|_| self.grouped())
+    }
+
+    /// Selects a row.
+    pub(super) fn go(&mut self, at: usize) {
+        let (rows, order, groups) = (&self.rows, &self.order, &self.groups);
+        if self.by != By::Flow && self.inside.is_none() {
+            self.group_cursor
+                .go(at, groups.len(), self.height, |i| groups[i].key.clone());
+        } else {
+            self.cursor.go(at, order.len(), self.height, |i| {
+                rows[order[i] as usize].source.id
+            });
+        }
+    }
+
+    /// Selects the first row, whatever it will be.
+    pub(super) fn top(&mut self) {
+        if self.grouped() {
+            self.group_cursor.top();
+        } else {
+            self.cursor.top();
+        }
+    }
+}
+
+impl Row {
+    /// The flow as the snapshot has it, by which findings name it.
+    pub(super) fn id(&self) -> FlowId {
+        self.source.id
+    }
+
+    /// Number of the first finding about it.
+    pub(super) fn finding(&self) -> Option<usize> {
+        (self.finding != u32::MAX).then_some(self.finding as usize)
+    }
+
+    pub(super) fn shown(&self) -> &Arc<Flow> {
+        &self.flow
+    }
+}
+
+/// The flows that findings name: number of the first finding, and whether one is more than worth
+/// knowing.
+fn named(picture: &Picture) -> HashMap<FlowId, (u32, bool)> {
+    let mut named = HashMap::new();
+    for (number, finding) in (0_u32..).zip(picture.findings.iter()) {
+        let serious = finding.severity != Severity::Info;
+        for id in &finding.subject.flows {
+            let entry = named.entry(*id).or_insert((number, serious));
+            entry.1 |= serious;
+        }
+    }
+    named
+}

@@ -1,0 +1,147 @@
+//! A flow with what orders and colours it.
+
+use std::sync::Arc;
+
+use crate::{
+    event::{Ifindex, KtimeNs, NetnsId},
+    model::{Direction, Flow, Outcome},
+    view::{text::Tone, tui::number::smooth},
+};
+
+/// How much trouble a flow is in, the worst first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(in crate::view::tui) enum Class {
+    /// Packets end on this node.
+    Lost,
+    /// It left, and nothing came back.
+    Unanswered,
+    /// A finding is about it, some of its packets were lost, or answers take another way.
+    Suspicious,
+    /// As it should be.
+    Fine,
+}
+
+impl Class {
+    /// Its mark, which says it without colour.
+    pub(in crate::view::tui) fn mark(self, ascii: bool) -> &'static str {
+        match (self, ascii) {
+            (Self::Lost, false) => "✗",
+            (Self::Lost, true) => "X",
+            (Self::Unanswered, _) => "?",
+            (Self::Suspicious, _) => "!",
+            (Self::Fine, false) => "✓",
+            (Self::Fine, true) => ".",
+        }
+    }
+
+    pub(in crate::view::tui) fn tone(self) -> Tone {
+        match self {
+            Self::Lost | Self::Unanswered => Tone::Bad,
+            Self::Suspicious => Tone::Warn,
+            Self::Fine => Tone::Good,
+        }
+    }
+}
+
+/// A row of the flow table.
+#[derive(Clone, Debug)]
+pub(in crate::view::tui) struct Row {
+    /// As the snapshot has it.
+    pub(super) source: Arc<Flow>,
+    /// In the direction that the filter asks for.
+    pub(in crate::view::tui) flow: Arc<Flow>,
+    pub(in crate::view::tui) class: Class,
+    /// The first finding about it; `u32::MAX` for none.
+    pub(super) finding: u32,
+    /// Packets per second, both directions.
+    pub(in crate::view::tui) rate: f64,
+    /// Packets dropped, both directions, and lookups that failed.
+    pub(in crate::view::tui) drops: u64,
+    /// The same per second.
+    pub(in crate::view::tui) drop_rate: f64,
+}
+
+impl Row {
+    pub(super) fn new(source: Arc<Flow>, flow: Arc<Flow>, finding: u32, serious: bool) -> Self {
+        let drops = drops(&flow);
+        Self {
+            class: class(&flow, drops, serious),
+            source,
+            flow,
+            finding,
+            rate: 0.0,
+            drops,
+            drop_rate: 0.0,
+        }
+    }
+
+    /// Works out the rates from what it was `seconds` ago; a flow that was not there had nothing.
+    pub(super) fn measure(&mut self, before: Option<&Self>, seconds: f64) {
+        let (rate, drop_rate) = before.map_or((0.0, 0.0), |b| (b.rate, b.drop_rate));
+        if seconds <= 0.0 {
+            (self.rate, self.drop_rate) = (rate, drop_rate);
+            return;
+        }
+        let (packets, drops) = before.map_or((0, 0), |b| (b.packets(), b.drops));
+        let since = |now: u64, before: u64| now.saturating_sub(before) as f64 / seconds;
+        self.rate = smooth(rate, since(self.packets(), packets), seconds);
+        self.drop_rate = smooth(drop_rate, since(self.drops, drops), seconds);
+    }
+
+    /// Packets of both directions.
+    pub(super) fn packets(&self) -> u64 {
+        self.flow.forward.packets + self.flow.reply.packets
+    }
+
+    /// Time of the last packet, drop or failed lookup.
+    pub(in crate::view::tui) fn last(&self) -> KtimeNs {
+        last(&self.flow)
+    }
+}
+
+/// Time of the last packet, drop or failed lookup.
+pub(super) fn last(f: &Flow) -> KtimeNs {
+    let ends = [&f.forward, &f.reply].into_iter().flat_map(|d| {
+        let drops = d.drops.iter().map(|x| x.last);
+        drops.chain([d.last])
+    });
+    ends.chain(f.route_failures.iter().map(|r| r.last))
+        .max()
+        .unwrap_or_default()
+}
+
+fn drops(f: &Flow) -> u64 {
+    let of = |d: &Direction| d.drops.iter().map(|x| x.count).sum::<u64>();
+    let failed: u64 = f.route_failures.iter().map(|r| r.count).sum();
+    of(&f.forward) + of(&f.reply) + failed
+}
+
+fn class(f: &Flow, drops: u64, serious: bool) -> Class {
+    let has = |is: fn(&Outcome) -> bool| {
+        [&f.forward, &f.reply]
+            .iter()
+            .any(|d| d.outcome.as_ref().is_some_and(is))
+    };
+    if has(|o| matches!(o, Outcome::Dropped(_))) || !f.route_failures.is_empty() {
+        Class::Lost
+    } else if has(|o| matches!(o, Outcome::Unanswered(_))) {
+        Class::Unanswered
+    } else if drops > 0 || serious || asymmetry(f).is_some() {
+        Class::Suspicious
+    } else {
+        Class::Fine
+    }
+}
+
+/// A device with its namespace.
+pub(in crate::view::tui) type Place = (NetnsId, Ifindex);
+
+/// The device by which packets left and the one by which the answers came in, when the answers took
+/// a way that the packets did not pass.
+pub(in crate::view::tui) fn asymmetry(f: &Flow) -> Option<(Place, Place)> {
+    let places = |d: &Direction| -> Vec<Place> { d.hops().map(|h| (h.netns, h.dev)).collect() };
+    let (way, back) = (places(&f.forward), places(&f.reply));
+    let (left, came) = (*way.last()?, *back.first()?);
+    (way.len() > 1 && back.len() > 1 && !back.contains(&left) && !way.contains(&came))
+        .then_some((left, came))
+}

@@ -1,0 +1,171 @@
+//! Devices: what they are for, and what passes and ends there.
+
+use std::collections::HashMap;
+
+use crate::{
+    event::{Dir, KtimeNs},
+    inventory::{Link, Role},
+    model::Flow,
+    view::{
+        text::{Text, Tone},
+        tui::{
+            action::Picture,
+            canvas::{Canvas, word},
+            flows::Row,
+            grid::{Grid, GridRow, Head, number, text as column},
+            layout::Areas,
+            number::{bits, rate, short},
+        },
+    },
+};
+
+type Place = (crate::event::NetnsId, crate::event::Ifindex);
+
+const HEADS: &[Head] = &[
+    column("DEVICE", 12, 2, 0),
+    column("KIND", 8, 0, 44),
+    column("ROLE", 8, 0, 0),
+    column("STATE", 10, 0, 76),
+    number("MTU", 5, 60),
+    number("IN/S", 5, 0),
+    number("OUT/S", 5, 0),
+    number("IN b/s", 6, 96),
+    number("OUT b/s", 7, 96),
+    number("DROPS", 5, 0),
+    column("ADDRESSES", 18, 4, 110),
+];
+
+/// Traffic of a device, as the flows tell it.
+#[derive(Clone, Copy, Debug, Default)]
+struct Traffic {
+    /// Packets in and out.
+    packets: [u64; 2],
+    /// Bytes in and out.
+    bytes: [u64; 2],
+    drops: u64,
+}
+
+/// Devices with their traffic.
+#[derive(Debug, Default)]
+pub(in crate::view::tui) struct Devices {
+    pub(in crate::view::tui) grid: Grid,
+    before: HashMap<Place, Traffic>,
+    at: KtimeNs,
+}
+
+impl Devices {
+    pub(in crate::view::tui) fn update(&mut self, t: &Text<'_>, p: &Picture, rows: &[Row]) {
+        let at = p.snapshot.at;
+        let seconds = at.since(self.at) as f64 / 1e9;
+        // after a pause of looking elsewhere the mean of that time is shown
+        let known = self.at > KtimeNs::default() && seconds > 0.0;
+        let now = traffic(p, rows);
+        let mut links: Vec<(Place, &Link)> = Vec::new();
+        for netns in p.inventory.netns.values() {
+            links.extend(netns.links.values().map(|l| ((netns.id, l.ifindex), l)));
+        }
+        let order = |place: &Place, l: &Link| {
+            let role = match l.role {
+                Role::Uplink => 0,
+                Role::Tunnel => 1,
+                Role::Bridge => 2,
+                Role::Pod => 3,
+                Role::Other => 4,
+                Role::Loopback => 5,
+            };
+            (place.0 != p.inventory.home, place.0, role, l.name.clone())
+        };
+        links.sort_by_cached_key(|(place, l)| order(place, l));
+        let mut shown = Vec::new();
+        for (place, link) in links {
+            let (new, old) = (now.get(&place), self.before.get(&place));
+            let new = new.copied().unwrap_or_default();
+            let old = old.copied().unwrap_or_default();
+            let per = |a: u64, b: u64| {
+                if known {
+                    a.saturating_sub(b) as f64 / seconds
+                } else {
+                    0.0
+                }
+            };
+            let rates = [0, 1].map(|i| {
+                [
+                    per(new.packets[i], old.packets[i]),
+                    per(new.bytes[i], old.bytes[i]),
+                ]
+            });
+            shown.push(row(t, place, link, new.drops, rates));
+        }
+        if known || self.at == KtimeNs::default() {
+            (self.before, self.at) = (now, at);
+        }
+        self.grid.set(shown);
+    }
+
+    pub(in crate::view::tui) fn draw(&self, canvas: &mut Canvas<'_>, areas: &Areas) {
+        let empty = "no device is known";
+        self.grid
+            .draw(canvas, HEADS, (areas.head, areas.list), empty);
+    }
+}
+
+fn traffic(p: &Picture, rows: &[Row]) -> HashMap<Place, Traffic> {
+    let mut sums: HashMap<Place, Traffic> = HashMap::new();
+    for row in rows {
+        let f: &Flow = row.shown();
+        for d in [&f.forward, &f.reply] {
+            for h in d.hops() {
+                let sum = sums.entry((h.netns, h.dev)).or_default();
+                let i = usize::from(h.dir == Dir::Out);
+                sum.packets[i] += h.counters.packets;
+                sum.bytes[i] += h.counters.bytes;
+            }
+            for drop in &d.drops {
+                dropped(&mut sums, p, drop);
+            }
+        }
+    }
+    for drop in &p.snapshot.stray_drops {
+        dropped(&mut sums, p, drop);
+    }
+    sums
+}
+
+fn dropped(sums: &mut HashMap<Place, Traffic>, p: &Picture, drop: &crate::model::Drop) {
+    let netns = drop.place.netns.unwrap_or(p.inventory.home);
+    if let Some(dev) = drop.place.dev.or(drop.place.in_dev) {
+        sums.entry((netns, dev)).or_default().drops += drop.count;
+    }
+}
+
+fn row(t: &Text<'_>, place: Place, l: &Link, drops: u64, rates: [[f64; 2]; 2]) -> GridRow {
+    let [[packets_in, bytes_in], [packets_out, bytes_out]] = rates;
+    let (state, tone) = match (l.up, l.carrier) {
+        (false, _) => ("down", Tone::Dim),
+        (true, false) => ("no carrier", Tone::Warn),
+        (true, true) => ("up", Tone::Plain),
+    };
+    let addresses: Vec<String> = l
+        .addresses
+        .iter()
+        .map(|a| format!("{}/{}", a.address, a.prefix_len))
+        .collect();
+    let vni = l.kind.vni().map_or_else(String::new, |v| format!(" {v}"));
+    let bad = if drops > 0 { Tone::Bad } else { Tone::Plain };
+    GridRow {
+        key: format!("{} {}", place.0, place.1),
+        cells: vec![
+            word(Tone::Strong, t.dev(place.0, place.1)),
+            word(Tone::Plain, format!("{}{vni}", l.kind.name())),
+            word(Tone::Plain, l.role.to_string()),
+            word(tone, state),
+            word(Tone::Plain, l.mtu.to_string()),
+            word(Tone::Plain, rate(packets_in)),
+            word(Tone::Plain, rate(packets_out)),
+            word(Tone::Plain, bits(bytes_in)),
+            word(Tone::Plain, bits(bytes_out)),
+            word(bad, short(drops)),
+            word(Tone::Dim, addresses.join(" ")),
+        ],
+    }
+}

@@ -1,0 +1,109 @@
+//! What is wrong, and what to do next.
+
+use crate::{
+    diagnose::{Finding, Severity},
+    view::{
+        text::{Tone, Word, count},
+        tui::{
+            action::Picture,
+            canvas::{Canvas, Line, word, wrap},
+            grid::{GridRow, Head, number, text as column},
+            layout::Areas,
+            state::State,
+        },
+    },
+};
+
+const HEADS: &[Head] = &[
+    column("SEVERITY", 8, 0, 0),
+    column("FINDING", 22, 0, 0),
+    number("FLOWS", 5, 70),
+    column("WHAT", 10, 1, 50),
+];
+
+/// The colour of a severity, as in text.
+pub(in crate::view::tui) fn tone(s: Severity) -> Tone {
+    match s {
+        Severity::Error => Tone::Bad,
+        Severity::Warning => Tone::Warn,
+        Severity::Info => Tone::Strong,
+    }
+}
+
+/// Findings, then what this kernel hides.
+pub(in crate::view::tui) fn rows(p: &Picture) -> Vec<GridRow> {
+    let findings = p.findings.iter().map(|f| GridRow {
+        key: key(f),
+        cells: vec![
+            word(tone(f.severity), f.severity.name()),
+            word(Tone::Strong, f.id),
+            word(Tone::Plain, f.subject.flows.len().to_string()),
+            word(Tone::Plain, f.summary.clone()),
+        ],
+    });
+    let limits = p.limits.iter().map(|l| GridRow {
+        key: l.text.clone(),
+        cells: vec![
+            word(Tone::Warn, "not seen"),
+            word(Tone::Dim, "-"),
+            word(Tone::Dim, ""),
+            word(Tone::Plain, l.text.clone()),
+        ],
+    });
+    findings.chain(limits).collect()
+}
+
+/// Which one it is, when numbers in its sentence change.
+fn key(f: &Finding) -> String {
+    format!("{} {:?} {:?}", f.id, f.subject.dev, f.subject.address)
+}
+
+/// The list, and the selected one in full.
+pub(in crate::view::tui) fn draw(
+    canvas: &mut Canvas<'_>,
+    areas: &Areas,
+    state: &State,
+    p: &Picture,
+) {
+    let empty = "nothing is wrong, as far as this node shows";
+    state
+        .findings
+        .draw(canvas, HEADS, (areas.head, areas.list), empty);
+    if areas.rule.height == 0 {
+        return;
+    }
+    let at = state.findings.cursor.at();
+    let (title, lines) = if let Some(f) = p.findings.get(at) {
+        let hint = match f.subject.flows.len() as u64 {
+            0 => String::new(),
+            n => format!("  Enter shows its {}", count(n, "flow")),
+        };
+        let name = format!("{} [{}]", f.severity.name(), f.id);
+        let title = vec![word(tone(f.severity), name), word(Tone::Dim, hint)];
+        (title, block(f, areas.detail.width))
+    } else {
+        let limit = p.limits.get(at.saturating_sub(p.findings.len()));
+        let text = limit.map(|l| word(Tone::Plain, format!(" {}", l.text)));
+        let text: Vec<Word> = text.into_iter().collect();
+        (Vec::new(), wrap(&text, areas.detail.width.into(), 1))
+    };
+    canvas.rule(areas.rule, &title);
+    canvas.lines(areas.detail, &lines, 0);
+}
+
+/// A finding in full, in the words of the text output.
+pub(in crate::view::tui) fn block(f: &Finding, width: u16) -> Vec<Line> {
+    let width = usize::from(width);
+    let mut lines = wrap(&[word(Tone::Plain, format!(" {}", f.summary))], width, 1);
+    for e in &f.evidence {
+        lines.extend(wrap(&[word(Tone::Dim, format!("     {e}"))], width, 7));
+    }
+    if !f.next.is_empty() {
+        let next = [
+            word(Tone::Strong, "   next: "),
+            word(Tone::Plain, f.next.clone()),
+        ];
+        lines.extend(wrap(&next, width, 9));
+    }
+    lines
+}

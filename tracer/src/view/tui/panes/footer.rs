@@ -1,0 +1,103 @@
+//! The last line: a message, a filter that is typed, or the keys.
+
+use ratatui::layout::Rect;
+
+use crate::view::{
+    text::Tone,
+    tui::{
+        canvas::{Canvas, Line, word},
+        keys::KEYS,
+        prompt::Prompt,
+        safe::{columns, safe},
+        state::State,
+    },
+};
+
+pub(in crate::view::tui) fn draw(canvas: &mut Canvas<'_>, area: Rect, state: &State) {
+    if area.height == 0 {
+        return;
+    }
+    if let Some((message, bad)) = &state.message {
+        let tone = if *bad { Tone::Bad } else { Tone::Strong };
+        canvas.put(
+            (area.x, area.y),
+            area.width,
+            &[word(tone, format!(" {message}"))],
+        );
+        return;
+    }
+    let mut line: Line = Vec::new();
+    for b in KEYS.iter().filter(|b| !b.short.is_empty()) {
+        let key = b.keys[0];
+        let have: usize = line.iter().map(|w| columns(&w.text)).sum();
+        let text = format!("{key} ");
+        if have + 1 + columns(&text) + b.short.len() > usize::from(area.width) {
+            break;
+        }
+        line.push(word(Tone::Strong, format!(" {key}")));
+        line.push(word(Tone::Dim, format!(" {} ", b.short)));
+    }
+    canvas.put((area.x, area.y), area.width, &line);
+}
+
+/// The filter line with what is wrong above it. Returns where the cursor stands.
+pub(in crate::view::tui) fn prompt(
+    canvas: &mut Canvas<'_>,
+    area: Rect,
+    prompt: &Prompt,
+) -> (u16, u16) {
+    let text = prompt.text();
+    let before: String = text.chars().take(prompt.cursor()).collect();
+    let at = columns(&safe(&before, canvas.theme.ascii));
+    // the cursor stays in sight
+    let skip = (at + 2).saturating_sub(usize::from(area.width));
+    let shown = safe(&text, canvas.theme.ascii);
+    let shown: String = shown.chars().skip(skip).collect();
+    let blank = word(Tone::Plain, " ".repeat(area.width.into()));
+    canvas.put((area.x, area.y), area.width, std::slice::from_ref(&blank));
+    canvas.put(
+        (area.x, area.y),
+        area.width,
+        &[word(Tone::Strong, "/"), word(Tone::Plain, shown)],
+    );
+    if let Some(error) = prompt.error()
+        && area.y > 0
+    {
+        let head: String = text.chars().take(prompt.error_at()).collect();
+        let column = 1 + columns(&safe(&head, canvas.theme.ascii)).saturating_sub(skip);
+        let mut message = error.message().to_owned();
+        if let Some(hint) = error.hint() {
+            message = format!("{message} (hint: {hint})");
+        }
+        // below the mistake there is no row: the caret points down at it
+        let width = usize::from(area.width);
+        let room = width.saturating_sub(column + 2);
+        let y = area.y - 1;
+        canvas.put((area.x, y), area.width, &[blank]);
+        let down = if canvas.theme.ascii { "v" } else { "▼" };
+        if columns(&safe(&message, canvas.theme.ascii)) > room {
+            let start = width.saturating_sub(columns(&safe(&message, canvas.theme.ascii)) + 4);
+            canvas.put(
+                (area.x, y),
+                area.width,
+                &[word(
+                    Tone::Bad,
+                    format!("{}{message}", " ".repeat(start.min(1))),
+                )],
+            );
+        } else {
+            canvas.put(
+                (area.x, y),
+                area.width,
+                &[word(
+                    Tone::Bad,
+                    format!("{}{down} {message}", " ".repeat(column)),
+                )],
+            );
+        }
+    }
+    (
+        (area.x as usize + 1 + at - skip.min(at)).min(usize::from(area.width) - 1) as u16,
+        area.y,
+    )
+}

@@ -1,0 +1,197 @@
+//! Where this is, what is going on, and what tracer itself lost.
+
+use ratatui::layout::Rect;
+
+use crate::view::{
+    text::{Tone, Word, count},
+    tui::{
+        action::Picture,
+        canvas::{Canvas, word},
+        number::{elapsed, rate, short},
+        pane::Pane,
+        safe::columns,
+        state::State,
+    },
+};
+
+/// The first rows.
+pub(in crate::view::tui) fn draw(canvas: &mut Canvas<'_>, area: Rect, state: &State, p: &Picture) {
+    if area.height == 0 {
+        return;
+    }
+    let mut left = vec![
+        word(Tone::Strong, " tracer"),
+        word(Tone::Strong, format!("  {}", p.inventory.node)),
+    ];
+    if area.width >= 60 {
+        left.push(word(Tone::Plain, format!("  Linux {}", p.inventory.kernel)));
+    }
+    if area.width >= 100 {
+        left.push(word(Tone::Dim, format!("  {}", p.inventory.home)));
+    }
+    if !state.setup.filter.is_empty() {
+        left.push(word(Tone::Plain, format!("  only {}", state.setup.filter)));
+    }
+    let right = mode(state, p);
+    let width = columns(&right.text) as u16 + 1;
+    canvas.put(
+        (area.x, area.y),
+        area.width.saturating_sub(width + 1),
+        &left,
+    );
+    canvas.put_right((area.x, area.y), area.width.saturating_sub(1), &right);
+    if area.height > 1 {
+        numbers(canvas, area, state, p);
+    }
+}
+
+fn mode(state: &State, p: &Picture) -> Word {
+    let time = elapsed(p.snapshot.at.since(p.snapshot.started));
+    match (&state.setup.replay, state.paused) {
+        (_, true) => word(Tone::Warn, format!("PAUSED {time}")),
+        (Some(file), false) => word(Tone::Plain, format!("REPLAY {file} {time}")),
+        (None, false) => word(Tone::Good, format!("LIVE {time}")),
+    }
+}
+
+fn numbers(canvas: &mut Canvas<'_>, area: Rect, state: &State, p: &Picture) {
+    let t = state.flows.totals;
+    let bar = || word(Tone::Dim, canvas.theme.bar());
+    let mut line = vec![word(
+        Tone::Plain,
+        format!(" {}", count(t.flows as u64, "flow")),
+    )];
+    for (n, what) in [(t.lost, "lost"), (t.unanswered, "unanswered")] {
+        if n > 0 {
+            line.push(word(Tone::Bad, format!("  {n} {what}")));
+        }
+    }
+    let loss = p.snapshot.loss;
+    let lost = loss.events + loss.evicted + loss.undecoded + loss.untracked;
+    if lost > 0 {
+        line.push(bar());
+        let what = format!("tracer lost {}", short(lost));
+        line.push(word(Tone::Bad, what));
+    }
+    if !p.limits.is_empty() {
+        line.push(bar());
+        let what = format!("{} not seen", p.limits.len());
+        line.push(word(Tone::Warn, what));
+    }
+    line.push(bar());
+    line.push(word(Tone::Plain, format!("{} pkt/s", rate(t.rate))));
+    line.push(bar());
+    let drops = state.drops.rate();
+    let tone = if drops > 0.0 { Tone::Bad } else { Tone::Plain };
+    line.push(word(tone, format!("{} drops/s ", rate(drops))));
+    line.push(word(tone, sparkline(canvas, state, area.width)));
+    canvas.put((area.x, area.y + 1), area.width, &line);
+}
+
+fn sparkline(canvas: &Canvas<'_>, state: &State, width: u16) -> String {
+    let n = match width {
+        0..70 => 6,
+        70..100 => 12,
+        _ => 30,
+    };
+    let recent = &state.history[state.history.len().saturating_sub(n)..];
+    let most = recent.iter().copied().fold(0.0, f64::max);
+    let bar = |v: &f64| {
+        let eighths = if most > 0.0 {
+            (v / most * 8.0).ceil()
+        } else {
+            0.0
+        };
+        canvas.theme.spark(eighths as usize)
+    };
+    recent.iter().map(bar).collect()
+}
+
+/// The tabs with their counts, and what narrows the view.
+pub(in crate::view::tui) fn tabs(canvas: &mut Canvas<'_>, area: Rect, state: &State) {
+    if area.height == 0 {
+        return;
+    }
+    for (pane, x, width) in placed(state, area.width) {
+        let text = tab(state, pane, area.width);
+        let tone = if pane == state.pane {
+            Tone::Strong
+        } else {
+            Tone::Plain
+        };
+        canvas.put((area.x + x, area.y), width, &[word(tone, text)]);
+        if pane == state.pane {
+            canvas.select(Rect::new(area.x + x, area.y, width, 1));
+        }
+    }
+    let used = placed(state, area.width)
+        .last()
+        .map_or(0, |(_, x, w)| x + w);
+    let narrowed = narrowed(state);
+    if !narrowed.is_empty() {
+        let left = area.width.saturating_sub(used + 3);
+        let shown = word(Tone::Warn, narrowed);
+        if columns(&shown.text) <= usize::from(left) {
+            canvas.put_right((area.x + used + 2, area.y), left, &shown);
+        } else {
+            canvas.put((area.x + used + 2, area.y), left, &[shown]);
+        }
+    }
+}
+
+/// The tabs with their places.
+pub(in crate::view::tui) fn placed(state: &State, width: u16) -> Vec<(Pane, u16, u16)> {
+    let mut x = 0;
+    let mut placed = Vec::new();
+    for pane in Pane::ALL {
+        let w = columns(&tab(state, pane, width)) as u16;
+        placed.push((pane, x, w));
+        x += w;
+    }
+    placed
+}
+
+fn tab(state: &State, pane: Pane, width: u16) -> String {
+    let n = match pane {
+        Pane::Findings => state.picture.as_ref().map_or(0, |p| p.findings.len()),
+        Pane::Drops => state.drops.grid.rows.len(),
+        _ => 0,
+    };
+    let number = Pane::ALL.iter().position(|p| *p == pane).unwrap_or(0) + 1;
+    let count = if n > 0 {
+        format!(" {n}")
+    } else {
+        String::new()
+    };
+    if width >= 76 {
+        format!(" {number} {}{count} ", pane.title())
+    } else {
+        format!(" {}{count} ", pane.short())
+    }
+}
+
+/// What is left out or put together, in words.
+fn narrowed(state: &State) -> String {
+    let f = &state.flows;
+    let mut parts = Vec::new();
+    if !state.filter_text.is_empty() {
+        parts.push(format!("filter: {}", state.filter_text));
+    }
+    if let Some((what, _)) = &f.only {
+        parts.push(format!("only {what}"));
+    }
+    if f.only_trouble {
+        parts.push("only trouble".to_owned());
+    }
+    if f.by != crate::view::tui::flows::By::Flow {
+        let inside = f.inside.as_ref().zip(state.picture.as_ref());
+        let inside = inside.map_or_else(String::new, |(key, p)| {
+            format!(" {}", key.label(&state.text(p)))
+        });
+        parts.push(format!("by {}{inside}", f.by.title()));
+    }
+    if state.cleared > crate::event::KtimeNs::default() {
+        parts.push("cleared".to_owned());
+    }
+    parts.join(", ")
+}

@@ -1,0 +1,45 @@
+//! The keys, from the table that dispatches them.
+
+use ratatui::layout::Rect;
+
+use crate::view::{
+    text::Tone,
+    tui::{
+        canvas::{Canvas, Line, word},
+        flows::Class,
+        keys::KEYS,
+    },
+};
+
+/// All lines of the help.
+pub(in crate::view::tui) fn lines(ascii: bool) -> Vec<Line> {
+    let key = |name: &str, help: &str| {
+        vec![
+            word(Tone::Strong, format!("  {name:<10}")),
+            word(Tone::Plain, help.to_owned()),
+        ]
+    };
+    let mut lines: Vec<Line> = KEYS.iter().map(|b| key(&b.name(), b.help)).collect();
+    lines.push(key("mouse", "select, scroll, headings sort, tabs"));
+    lines.push(Vec::new());
+    for (class, what) in [
+        (Class::Lost, "packets end on this node"),
+        (Class::Unanswered, "left this node, and nothing came back"),
+        (
+            Class::Suspicious,
+            "a finding is about it, packets were lost, or answers take another way",
+        ),
+        (Class::Fine, "as it should be"),
+    ] {
+        lines.push(vec![
+            word(class.tone(), format!("  {:<10}", class.mark(ascii))),
+            word(Tone::Plain, what),
+        ]);
+    }
+    lines
+}
+
+pub(in crate::view::tui) fn draw(canvas: &mut Canvas<'_>, area: Rect, scroll: usize) {
+    let lines = lines(canvas.theme.ascii);
+    canvas.lines(area, &lines, scroll);
+}

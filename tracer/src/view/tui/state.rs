@@ -1,0 +1,372 @@
+//! The state of the interface: `update(Action)` changes it and answers what the outside has to do.
+
+use super::{
+    action::{Action, Effect, Picture},
+    columns::{Column, place},
+    flows::Flows,
+    grid::Grid,
+    input::{Input, Key},
+    keys,
+    layout::{Areas, areas},
+    pane::Pane,
+    panes::{details, devices::Devices, drops::Drops, findings, help, routes::Routes, strip},
+    prompt::{Prompt, Typed},
+};
+use crate::{
+    event::KtimeNs,
+    filter::Filter,
+    view::{
+        ViewContext, WallClock,
+        text::{Style, Text},
+    },
+};
+
+/// Drop rates that are kept for the sparkline.
+const HISTORY: usize = 60;
+
+/// What does not change while the interface runs.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// Colour and character set.
+    pub style: Style,
+    /// Numbers instead of names.
+    pub numeric: bool,
+    /// Wall time.
+    pub clock: WallClock,
+    /// What a drop reason at a symbol with an errno means.
+    pub meaning: fn(&str, &str, u32) -> String,
+    /// The filter that was given at the start, which limits what is traced; empty for none.
+    pub filter: String,
+    /// The file that is shown; `None` when live.
+    pub replay: Option<String>,
+}
+
+/// What covers the panes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Over {
+    /// The selected flow, from this line on.
+    Details(usize),
+    /// The keys, from this line on.
+    Help(usize),
+}
+
+/// Everything that is shown.
+#[derive(Debug)]
+pub struct State {
+    pub(super) setup: Setup,
+    pub(super) size: (u16, u16),
+    pub(super) picture: Option<Picture>,
+    /// The newest picture, while paused.
+    waiting: Option<Picture>,
+    pub(super) paused: bool,
+    pub(super) pane: Pane,
+    pub(super) over: Option<Over>,
+    pub(super) prompt: Option<Prompt>,
+    pub(super) message: Option<(String, bool)>,
+    pub(super) filter: Filter,
+    pub(super) filter_text: String,
+    pub(super) cleared: KtimeNs,
+    pub(super) history: Vec<f64>,
+    pub(super) flows: Flows,
+    pub(super) findings: Grid,
+    pub(super) drops: Drops,
+    pub(super) devices: Devices,
+    pub(super) routes: Routes,
+}
+
+impl State {
+    /// Nothing is known yet; `size` is columns and rows.
+    pub fn new(setup: Setup, size: (u16, u16)) -> Self {
+        let mut state = Self {
+            setup,
+            size,
+            picture: None,
+            waiting: None,
+            paused: false,
+            pane: Pane::default(),
+            over: None,
+            prompt: None,
+            message: None,
+            filter: Filter::all(),
+            filter_text: String::new(),
+            cleared: KtimeNs::default(),
+            history: Vec::new(),
+            flows: Flows::default(),
+            findings: Grid::default(),
+            drops: Drops::default(),
+            devices: Devices::default(),
+            routes: Routes::default(),
+        };
+        state.measure();
+        state
+    }
+
+    /// What it was made with.
+    pub fn setup(&self) -> &Setup {
+        &self.setup
+    }
+
+    /// What the user did.
+    pub fn input(&mut self, input: Input) -> Vec<Effect> {
+        match input {
+            Input::Resize(columns, rows) => self.update(Action::Resize(columns, rows)),
+            Input::Key(key) => self.key(key),
+            Input::Paste(text) => {
+                if let Some(prompt) = &mut self.prompt {
+                    prompt.insert(&text);
+                }
+                Vec::new()
+            }
+            Input::Wheel(down) => self.update(Action::Move(if down { 3 } else { -3 })),
+            Input::Click(x, y) => self.click(x, y).map_or_else(Vec::new, |a| self.update(a)),
+        }
+    }
+
+    fn key(&mut self, key: Key) -> Vec<Effect> {
+        let Some(prompt) = &mut self.prompt else {
+            self.message = None;
+            return keys::action(key).map_or_else(Vec::new, |a| self.update(a));
+        };
+        match prompt.key(key) {
+            Typed::Open => {}
+            Typed::Cancelled => self.prompt = None,
+            Typed::Done => {
+                if let Some(filter) = prompt.filter() {
+                    self.filter = filter.clone();
+                    prompt.text().trim().clone_into(&mut self.filter_text);
+                }
+                self.prompt = None;
+                self.recount();
+            }
+        }
+        Vec::new()
+    }
+
+    /// Changes the state, and says what the outside has to do.
+    pub fn update(&mut self, action: Action) -> Vec<Effect> {
+        match action {
+            Action::Picture(picture) if self.paused => self.waiting = Some(picture),
+            Action::Picture(picture) => self.take(picture),
+            Action::Say(text, bad) => self.message = Some((text, bad)),
+            Action::Resize(columns, rows) => self.size = (columns, rows),
+            Action::Move(by) => self.step(by),
+            Action::Page(by) => {
+                let page = isize::try_from(self.areas().list.height)
+                    .unwrap_or(1)
+                    .max(2)
+                    - 1;
+                self.step(by * page);
+            }
+            Action::Top => self.step(isize::MIN),
+            Action::Bottom => self.step(isize::MAX),
+            Action::Cycle(forward) => self.go(self.pane.cycle(forward)),
+            Action::Go(pane) => self.go(pane),
+            Action::Open => self.open(),
+            Action::Back => self.back(),
+            Action::Filter => self.prompt = Some(Prompt::new(&self.filter_text)),
+            Action::Sort => self.sort(),
+            Action::SortBy(column) => self.sort_by(column),
+            Action::Reverse => {
+                self.flows.reverse = !self.flows.reverse;
+                self.arrange();
+            }
+            Action::Group => self.group(),
+            Action::OnlyTrouble => {
+                self.flows.only_trouble = !self.flows.only_trouble;
+                self.arrange();
+            }
+            Action::Pause => self.pause(),
+            Action::Clear => {
+                self.cleared = self
+                    .picture
+                    .as_ref()
+                    .map_or(self.cleared, |p| p.snapshot.at);
+                self.recount();
+            }
+            Action::Copy => return self.copy(),
+            Action::Export => return self.export(),
+            Action::Help => {
+                self.over = match self.over {
+                    Some(Over::Help(_)) => None,
+                    _ => Some(Over::Help(0)),
+                }
+            }
+            Action::Redraw => return vec![Effect::Redraw],
+            Action::Suspend => return vec![Effect::Suspend],
+            Action::Quit => return vec![Effect::Quit],
+        }
+        self.measure();
+        Vec::new()
+    }
+
+    /// Text of this picture.
+    pub(super) fn text<'a>(&'a self, p: &'a Picture) -> Text<'a> {
+        text(&self.setup, p)
+    }
+
+    /// Where everything is.
+    pub(super) fn areas(&self) -> Areas {
+        let strip = self
+            .picture
+            .as_ref()
+            .map_or(0, |p| strip::lines(p, self.size).len());
+        areas(self.size, self.pane, strip as u16)
+    }
+
+    /// The part of the screen that an overlay covers.
+    pub(super) fn covered(&self) -> ratatui::layout::Rect {
+        let a = self.areas();
+        let rows = a.footer.y.saturating_sub(a.tabs.bottom());
+        ratatui::layout::Rect::new(0, a.tabs.bottom(), self.size.0, rows)
+    }
+
+    fn take(&mut self, picture: Picture) {
+        self.picture = Some(picture);
+        self.recount();
+        self.history.push(self.drops.rate());
+        if self.history.len() > HISTORY {
+            self.history.remove(0);
+        }
+    }
+
+    /// Counts again what is shown.
+    pub(super) fn recount(&mut self) {
+        let Some(p) = self.picture.clone() else {
+            return;
+        };
+        self.flows.update(&p, &self.filter, self.cleared);
+        let all = self.filter.is_all() && self.cleared == KtimeNs::default();
+        let t = text(&self.setup, &p);
+        self.drops.update(&t, &p, self.flows.rows(), all);
+        self.findings.set(findings::rows(&p));
+        self.fill();
+        self.measure();
+    }
+
+    /// Fills the panes that are only filled when they are looked at.
+    fn fill(&mut self) {
+        let Some(p) = &self.picture else { return };
+        let t = text(&self.setup, p);
+        match self.pane {
+            Pane::Devices => self.devices.update(&t, p, self.flows.rows()),
+            Pane::Routes => self.routes.update(&t, p, self.flows.rows()),
+            Pane::Flows | Pane::Findings | Pane::Drops => {}
+        }
+    }
+
+    /// Tells the lists how high they are.
+    fn measure(&mut self) {
+        let height = usize::from(self.areas().list.height);
+        self.flows.height = height;
+        self.flows.follow();
+        for grid in [
+            &mut self.findings,
+            &mut self.drops.grid,
+            &mut self.devices.grid,
+            &mut self.routes.grid,
+        ] {
+            grid.height = height;
+            grid.follow();
+        }
+        let lines = match self.over {
+            Some(Over::Help(_)) => help::lines(self.setup.style.ascii).len(),
+            Some(Over::Details(_)) => match &self.picture {
+                Some(p) => details::lines(self, p, self.size.0).len(),
+                None => 0,
+            },
+            None => 0,
+        };
+        let most = lines.saturating_sub(usize::from(self.covered().height));
+        if let Some(Over::Help(at) | Over::Details(at)) = &mut self.over {
+            *at = (*at).min(most);
+        }
+    }
+
+    pub(super) fn arrange(&mut self) {
+        if let Some(p) = &self.picture {
+            self.flows.arrange(p);
+        }
+    }
+
+    pub(super) fn go(&mut self, pane: Pane) {
+        self.over = None;
+        self.pane = pane;
+        self.fill();
+    }
+
+    pub(super) fn grid(&mut self) -> Option<&mut Grid> {
+        match self.pane {
+            Pane::Flows => None,
+            Pane::Findings => Some(&mut self.findings),
+            Pane::Drops => Some(&mut self.drops.grid),
+            Pane::Devices => Some(&mut self.devices.grid),
+            Pane::Routes => Some(&mut self.routes.grid),
+        }
+    }
+
+    fn step(&mut self, by: isize) {
+        if let Some(Over::Help(at) | Over::Details(at)) = &mut self.over {
+            *at = at.saturating_add_signed(by).min(1 << 20);
+            return;
+        }
+        let to = |at: usize| at.saturating_add_signed(by);
+        match self.grid() {
+            None if by == isize::MIN => self.flows.top(),
+            None => self.flows.go(to(self.flows.at())),
+            Some(grid) if by == isize::MIN => grid.cursor.top(),
+            Some(grid) => grid.go(to(grid.cursor.at())),
+        }
+    }
+
+    fn sort(&mut self) {
+        let shown = place(self.size.0, 0);
+        let at = shown.iter().position(|c| c.column == self.flows.sort);
+        let next = at.map_or(0, |i| (i + 1) % shown.len());
+        let column = shown.get(next).map_or(Column::Mark, |c| c.column);
+        self.flows.reverse = false;
+        self.flows.sort = column;
+        self.message = Some((format!("sorted by: {}", column.order()), false));
+        self.flows.top();
+        self.arrange();
+    }
+
+    fn sort_by(&mut self, column: Column) {
+        if self.flows.sort == column {
+            self.flows.reverse = !self.flows.reverse;
+        } else {
+            (self.flows.sort, self.flows.reverse) = (column, false);
+        }
+        self.arrange();
+    }
+
+    fn group(&mut self) {
+        self.flows.by = self.flows.by.next();
+        (self.flows.inside, self.flows.only) = (None, None);
+        self.pane = Pane::Flows;
+        self.over = None;
+        self.arrange();
+        self.flows.top();
+    }
+
+    pub(super) fn pause(&mut self) {
+        self.paused = !self.paused;
+        if let Some(picture) = self.waiting.take().filter(|_| !self.paused) {
+            self.take(picture);
+        }
+    }
+}
+
+fn text<'a>(setup: &'a Setup, p: &'a Picture) -> Text<'a> {
+    Text {
+        cx: ViewContext {
+            inventory: &p.inventory,
+            clock: &setup.clock,
+            meaning: setup.meaning,
+            numeric: setup.numeric,
+        },
+        style: Style {
+            width: None,
+            ..setup.style
+        },
+    }
+}

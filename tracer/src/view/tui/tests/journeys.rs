@@ -1,0 +1,245 @@
+//! What users do, key by key.
+
+use super::*;
+
+const SIZE: (u16, u16) = (100, 30);
+
+fn first_flow(s: &State) -> String {
+    let shown = screen(s);
+    let mut rows = shown.lines().skip_while(|l| !l.starts_with("! FLOW"));
+    rows.nth(1).unwrap_or_default().to_owned()
+}
+
+#[test]
+fn trouble_comes_first_and_stays_selected_at_the_top() {
+    let mut s = state(SIZE, picture(vec![flows()[3].clone()], Vec::new()));
+    assert!(first_flow(&s).contains("answered"));
+    s.update(Action::Picture(later(&usual(), 1, 0)));
+    assert!(first_flow(&s).contains("DROPPED"), "{}", screen(&s));
+    assert!(first_flow(&s).ends_with('<'));
+}
+
+#[test]
+fn the_selection_follows_its_flow() {
+    let mut s = state(SIZE, picture(vec![flows()[3].clone()], Vec::new()));
+    press(&mut s, "G");
+    s.update(Action::Picture(usual()));
+    let shown = screen(&s);
+    let selected = shown.lines().find(|l| l.ends_with('<')).unwrap();
+    assert!(
+        selected.contains("40000") && selected.contains("answered"),
+        "{shown}"
+    );
+    press(&mut s, "g");
+    assert!(first_flow(&s).ends_with('<'));
+}
+
+#[test]
+fn filter_with_live_errors() {
+    let mut s = state(SIZE, usual());
+    press(&mut s, "/udp prot 7");
+    let shown = screen(&s);
+    assert!(shown.contains("/udp prot 7"), "{shown}");
+    let above = shown.lines().nth_back(1).unwrap();
+    assert!(above.contains('▼'), "no caret: {above}");
+    assert_eq!(above.chars().position(|c| c == '▼'), Some("/udp ".len()));
+    press(&mut s, "\n");
+    assert!(
+        screen(&s).contains("/udp prot 7"),
+        "a wrong filter was taken"
+    );
+    for _ in 0.."prot 7".len() {
+        s.input(Input::Key(Key::Backspace));
+    }
+    press(&mut s, "and ip6\n");
+    let shown = screen(&s);
+    assert!(shown.contains("filter: udp and ip6"), "{shown}");
+    assert!(
+        shown.contains("1 flow ") && first_flow(&s).contains("2001:db8"),
+        "{shown}"
+    );
+    press(&mut s, "\u{1b}");
+    assert!(screen(&s).contains("4 flows"));
+}
+
+#[test]
+fn a_filter_turns_flows_to_the_direction_that_matches() {
+    let mut s = state(SIZE, usual());
+    press(&mut s, "/src host 10.244.2.20\n");
+    assert!(
+        first_flow(&s).contains("10.244.2.20:7 > 10.244.1.10"),
+        "{}",
+        screen(&s)
+    );
+}
+
+#[test]
+fn from_a_finding_to_its_flows_and_back() {
+    let mut s = state(SIZE, usual());
+    press(&mut s, "2j\n");
+    let shown = screen(&s);
+    assert!(shown.contains("only left-unanswered"), "{shown}");
+    assert!(first_flow(&s).contains("2001:db8:44:2::20"), "{shown}");
+    assert_eq!(s.flows.len(), 1);
+    press(&mut s, "\u{1b}");
+    assert_eq!(s.flows.len(), 4);
+}
+
+#[test]
+fn copies_the_next_step() {
+    let mut s = state(SIZE, usual());
+    let effects = press(&mut s, "y");
+    assert!(
+        matches!(&effects[..], [Effect::Copy(t)] if t == "ip route get 10.244.2.20"),
+        "{effects:?}"
+    );
+    assert!(screen(&s).contains("copied: ip route get"));
+    press(&mut s, "j");
+    assert!(!screen(&s).contains("copied"), "the message stays for ever");
+    let mut s = state(SIZE, nothing());
+    assert!(press(&mut s, "y").is_empty());
+}
+
+#[test]
+fn only_trouble_and_groups_narrow_and_esc_widens() {
+    let mut s = state(SIZE, usual());
+    press(&mut s, "d");
+    assert_eq!(s.flows.len(), 3);
+    press(&mut s, "bbb");
+    assert!(screen(&s).contains("by device"), "{}", screen(&s));
+    press(&mut s, "\n");
+    assert!(s.flows.len() < 3 && !s.flows.grouped());
+    press(&mut s, "\u{1b}\u{1b}");
+    assert_eq!(s.flows.len(), 4);
+}
+
+#[test]
+fn pause_holds_the_picture_and_goes_on_with_the_newest() {
+    let p = usual();
+    let mut s = state(SIZE, p.clone());
+    press(&mut s, "p");
+    let before = screen(&s);
+    assert!(before.contains("PAUSED"));
+    s.update(Action::Picture(later(&p, 5, 10)));
+    assert_eq!(screen(&s), before);
+    press(&mut s, " ");
+    let shown = screen(&s);
+    assert!(shown.contains("LIVE 00:00:15"), "{shown}");
+}
+
+#[test]
+fn clear_hides_what_is_not_seen_again() {
+    let p = usual();
+    let mut s = state(SIZE, p.clone());
+    press(&mut s, "c");
+    assert_eq!(s.flows.len(), 0);
+    let mut next = Snapshot::clone(&p.snapshot);
+    next.at.0 += 1_000_000_000;
+    Arc::make_mut(&mut next.flows[3]).forward.last = next.at;
+    s.update(Action::Picture(Picture {
+        snapshot: Arc::new(next),
+        ..p
+    }));
+    assert_eq!(s.flows.len(), 1);
+    press(&mut s, "\u{1b}");
+    assert_eq!(s.flows.len(), 4);
+}
+
+#[test]
+fn rates_come_from_two_pictures() {
+    let p = usual();
+    let mut s = state(SIZE, p.clone());
+    assert!(
+        screen(&s).contains("0 pkt/s"),
+        "the first picture has no rate"
+    );
+    let mut now = p;
+    for _ in 0..20 {
+        now = later(&now, 1, 100);
+        s.update(Action::Picture(now.clone()));
+    }
+    let shown = screen(&s);
+    assert!(shown.contains("400 pkt/s"), "{shown}");
+}
+
+#[test]
+fn sorting_by_key_and_by_click() {
+    let mut s = state(SIZE, many(50));
+    press(&mut s, "s");
+    assert_eq!(s.flows.sort, Column::Flow);
+    assert!(screen(&s).contains("FLOW▲"), "{}", screen(&s));
+    press(&mut s, "r");
+    assert!(first_flow(&s).contains("10.244.1.10"), "{}", screen(&s));
+    let head = s.areas().head;
+    let x = screen(&s)
+        .lines()
+        .nth(head.y.into())
+        .unwrap()
+        .find("PKTS")
+        .unwrap();
+    let x = u16::try_from(x).unwrap();
+    s.input(Input::Click(x, head.y));
+    assert_eq!(s.flows.sort, Column::Packets);
+}
+
+#[test]
+fn the_mouse_selects_scrolls_and_changes_panes() {
+    let mut s = state(SIZE, many(500));
+    let list = s.areas().list;
+    s.input(Input::Click(5, list.y + 2));
+    assert_eq!(s.flows.at(), 2);
+    s.input(Input::Wheel(true));
+    assert_eq!(s.flows.at(), 5);
+    let tabs = screen(&s)
+        .lines()
+        .nth(s.areas().tabs.y.into())
+        .unwrap()
+        .to_owned();
+    let x = u16::try_from(tabs.find("Drops").unwrap()).unwrap();
+    s.input(Input::Click(x, s.areas().tabs.y));
+    assert_eq!(s.pane, Pane::Drops);
+    s.input(Input::Click(500, 500));
+}
+
+#[test]
+fn scrolling_through_very_many() {
+    let mut s = state(SIZE, many(100_000));
+    let height = usize::from(s.areas().list.height);
+    s.input(Input::Key(Key::PageDown));
+    assert_eq!(s.flows.at(), height - 1);
+    press(&mut s, "G");
+    assert_eq!(s.flows.at(), 99_999);
+    assert!(screen(&s).lines().any(|l| l.ends_with('<')));
+    press(&mut s, "k");
+    assert_eq!(s.flows.at(), 99_998);
+}
+
+#[test]
+fn equal_addresses_in_two_vnis_are_two_rows() {
+    let one = other_scope(flows()[3].clone(), 42);
+    let two = other_scope(flows()[3].clone(), 43);
+    let mut s = state(SIZE, picture(vec![one, two], Vec::new()));
+    assert_eq!(s.flows.len(), 2);
+    assert!(screen(&s).contains("vni 42"), "{}", screen(&s));
+    press(&mut s, "j");
+    assert!(screen(&s).contains("vni 43"));
+}
+
+#[test]
+fn keys_ask_for_effects() {
+    let mut s = state(SIZE, usual());
+    assert!(matches!(press(&mut s, "q")[..], [Effect::Quit]));
+    assert!(matches!(
+        s.input(Input::Key(Key::Ctrl('z')))[..],
+        [Effect::Suspend]
+    ));
+    assert!(matches!(
+        s.input(Input::Key(Key::Ctrl('l')))[..],
+        [Effect::Redraw]
+    ));
+    let effects = press(&mut s, "/udp\nx");
+    assert!(
+        matches!(&effects[..], [Effect::Export(e)] if e.filter == "udp"),
+        "{effects:?}"
+    );
+}

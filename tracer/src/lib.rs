@@ -9,11 +9,12 @@
 //!
 //! - The **core** (`event inventory filter decode model diagnose view`) is pure: no root, no
 //!   netlink, no BPF, no clock. Live and replay differ only in who feeds the model.
-//! - The **edges** (`kernel net probe terminal`) ask the machine and produce core types. The core
+//! - The **edges** (`cluster kernel net probe terminal`) ask the machine and produce core types. The core
 //!   never calls an edge.
 //! - `pipeline` joins them and `cli` drives it. `cargo xtask layers` checks the allowed edges.
 
 pub mod cli;
+pub mod cluster;
 pub mod decode;
 pub mod diagnose;
 pub mod event;

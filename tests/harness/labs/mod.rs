@@ -16,30 +16,34 @@
 //! ```
 
 mod aws_eni;
+mod config;
 mod encap_loss;
 mod ipv6_prefix;
 mod native_tunnel;
+mod node_faults;
 mod overlapping_vpc;
 mod router;
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::thread;
 
 use anyhow::{Context as _, Result};
 
 use crate::traffic::{Echo, Plan, Planned, Sent};
-use crate::{Netns, Network, Topology};
+use crate::{Netns, Network, Topology, traffic};
 
 /// All labs; the first one is what a demo shows when nothing is asked for.
-pub const SCENARIOS: [&Scenario; 6] = [
+pub const SCENARIOS: [&Scenario; 8] = [
     &native_tunnel::SCENARIO,
     &aws_eni::SCENARIO,
     &overlapping_vpc::SCENARIO,
     &ipv6_prefix::SCENARIO,
     &encap_loss::SCENARIO,
     &router::SCENARIO,
+    &node_faults::SCENARIO,
+    &config::SCENARIO,
 ];
 
 /// A lab in all its modes.
@@ -125,6 +129,7 @@ pub struct Lab {
     node: Netns,
     // before the network, so that sockets are closed when it goes down
     _echoes: Vec<Echo>,
+    _deaf: Vec<UdpSocket>,
     network: Network,
 }
 
@@ -142,6 +147,10 @@ impl Lab {
                 .with_context(|| format!("{address:?} is no address"))?;
             echoes.extend(Echo::both(network.ns(role)?, address)?);
         }
+        let mut deaf = Vec::new();
+        for (role, address) in &plan.deaf {
+            deaf.push(traffic::deaf(network.ns(role)?, address)?);
+        }
         let node = network.ns("n1")?.clone();
         Ok(Self {
             scenario,
@@ -150,6 +159,7 @@ impl Lab {
             round: AtomicU16::new(0),
             node,
             _echoes: echoes,
+            _deaf: deaf,
             network,
         })
     }

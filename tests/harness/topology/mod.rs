@@ -86,6 +86,7 @@ pub(crate) enum Action {
         optional: bool,
     },
     OffloadOff(String),
+    ChecksumsInSoftware(String),
     Reach(String),
 }
 
@@ -267,6 +268,11 @@ impl Topology {
     /// have on a wire. A veth hands large TCP segments over whole otherwise.
     pub fn offload_off(self, ns: &str, dev: &str) -> Self {
         self.step(ns, Action::OffloadOff(dev.to_owned()))
+    }
+
+    /// Has checksums of what leaves by a device computed before it leaves.
+    pub fn checksums_in_software(self, ns: &str, dev: &str) -> Self {
+        self.step(ns, Action::ChecksumsInSoftware(dev.to_owned()))
     }
 
     /// Requires an answer from `address`, and so has the neighbours on the way resolved.

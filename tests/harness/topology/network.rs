@@ -191,6 +191,7 @@ impl Network {
             } if !ns.has_sysctl(key)? => Ok(()),
             Action::Sysctl { key, value, .. } => ns.sysctl(key, value),
             Action::OffloadOff(dev) => offload::off(ns, dev),
+            Action::ChecksumsInSoftware(dev) => offload::checksums_in_software(ns, dev),
             Action::Reach(address) => {
                 self.settle()?;
                 ns.exec(&["ping", "-n", "-q", "-c1", "-W5", address])

@@ -18,6 +18,7 @@ pub use echo::Echo;
 pub use noise::{Noise, Noised};
 pub use ping::Ping;
 pub use plan::{Plan, Planned, Sender};
+pub(crate) use socket::deaf;
 pub use tcp::Tcp;
 pub use udp::Udp;
 

@@ -11,6 +11,9 @@ use crate::Netns;
 /// `ETHTOOL_STSO`, `ETHTOOL_SGSO`, `ETHTOOL_SGRO` of `linux/ethtool.h`.
 const SETTINGS: [(&str, u32); 3] = [("tso", 0x1f), ("gso", 0x24), ("gro", 0x2c)];
 
+/// `ETHTOOL_STXCSUM`.
+const TX_CHECKSUM: u32 = 0x17;
+
 /// `struct ethtool_value` of `linux/ethtool.h`.
 #[repr(C)]
 struct Value {
@@ -29,6 +32,13 @@ pub fn off(ns: &Netns, dev: &str) -> Result<()> {
         })?;
     }
     Ok(())
+}
+
+/// Has the sender compute checksums (`ethtool -K DEV tx off`): a veth hands packets over without
+/// one otherwise, and the receiver trusts them.
+pub fn checksums_in_software(ns: &Netns, dev: &str) -> Result<()> {
+    ns.run(|| set(dev, TX_CHECKSUM, 0))?
+        .with_context(|| format!("`ethtool -K {dev} tx off` in {} failed", ns.name()))
 }
 
 fn set(dev: &str, command: u32, data: u32) -> Result<()> {

@@ -61,6 +61,7 @@ pub struct Planned {
 #[must_use = "a plan is only a description"]
 pub struct Plan {
     pub(crate) echoes: Vec<(String, String)>,
+    pub(crate) deaf: Vec<(String, String)>,
     pub(crate) waves: Vec<Vec<Planned>>,
 }
 
@@ -69,6 +70,7 @@ impl Plan {
     pub fn new() -> Self {
         Self {
             echoes: Vec::new(),
+            deaf: Vec::new(),
             waves: vec![Vec::new()],
         }
     }
@@ -76,6 +78,12 @@ impl Plan {
     /// Echo servers of `role` at `address`: UDP port 7, TCP port 8.
     pub fn echo(mut self, role: &str, address: &str) -> Self {
         self.echoes.push((role.to_owned(), address.to_owned()));
+        self
+    }
+
+    /// A UDP socket of `role` at `ADDRESS:PORT` with the smallest buffer that nobody reads.
+    pub fn deaf(mut self, role: &str, address: &str) -> Self {
+        self.deaf.push((role.to_owned(), address.to_owned()));
         self
     }
 

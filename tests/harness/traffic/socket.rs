@@ -1,12 +1,14 @@
 //! Sockets with the options that the senders offer.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::fd::{AsRawFd as _, OwnedFd};
 
 use anyhow::{Context as _, Result};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrStorage, bind, setsockopt};
 use nix::sys::socket::{socket, sockopt};
+
+use crate::Netns;
 
 /// Options of a socket that are set before it is bound.
 #[derive(Debug, Clone, Default)]
@@ -42,6 +44,19 @@ pub(super) fn open(kind: SockType, peer: &SocketAddr, options: &Options) -> Resu
             .with_context(|| format!("cannot bind to {local}"))?;
     }
     Ok(fd)
+}
+
+/// A UDP socket at `ADDRESS:PORT` that takes one datagram or two, because nobody reads it.
+pub(crate) fn deaf(ns: &Netns, address: &str) -> Result<UdpSocket> {
+    let at: SocketAddr = address
+        .parse()
+        .with_context(|| format!("{address:?} is no ADDRESS:PORT"))?;
+    let socket = ns
+        .run(|| UdpSocket::bind(at))?
+        .with_context(|| format!("cannot bind to {at} in {}", ns.name()))?;
+    // the kernel makes the least that it allows of it
+    setsockopt(&socket, sockopt::RcvBuf, &1)?;
+    Ok(socket)
 }
 
 /// Path MTU discovery "do" (`ip(7)`, `ipv6(7)`): larger datagrams fail with `EMSGSIZE`.

@@ -1,6 +1,7 @@
 //! The command line: arguments, commands, exit codes.
 
 pub mod args;
+mod audit;
 mod check;
 mod doctor;
 mod duration;
@@ -56,6 +57,7 @@ fn dispatch(args: &Args) -> Result<u8> {
         Some(Command::Live(c)) => live::run(&args.options, &c.watch, &c.filter, out),
         Some(Command::Watch(c)) => watch::run(&args.options, &c.watch, &c.filter, out),
         Some(Command::Check(c)) => check::run(&args.options, c, out),
+        Some(Command::Audit) => audit::run(&args.options, out),
         Some(Command::Doctor) => doctor::run(&args.options, out),
     }
 }

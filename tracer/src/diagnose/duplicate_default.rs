@@ -8,7 +8,7 @@ use std::{
 use super::{
     Context, Finding, Rule, Severity, Subject,
     drops::{self, Cause},
-    text, wrong_egress,
+    lookup, text, wrong_egress,
 };
 use crate::{
     event::{Ifindex, RouteKind},
@@ -146,22 +146,52 @@ fn finding(ctx: &Context<'_>, ns: &Netns, routes: &[&Route]) -> Finding {
     let last = routes
         .last()
         .map_or(String::new(), |r| text::route(ctx, ns.id, r));
+    let second = routes.last().and_then(|r| device(r));
+    let sources = sources(ctx, ns, ipv6, (second, &flows));
+    let own = second.map_or(String::new(), |d| {
+        wrong_egress::own_table(ctx, ns.id, d, &sources)
+    });
     Finding {
         id: DuplicateDefault::ID,
         severity,
         summary,
         subject: Subject {
             flows,
-            dev: routes.last().and_then(|r| device(r)).map(|d| (ns.id, d)),
+            dev: second.map(|d| (ns.id, d)),
             address: first.and_then(|r| r.nexthops.first()?.gateway),
         },
         evidence,
         next: format!(
-            "{ip} route del {last}, keep that device's default route in a table of its own ({ip} \
-             rule add from ADDRESS lookup TABLE), and stop its DHCP client or router \
-             advertisements from adding it to the main table again"
+            "{ip} route del {last}; {own}; and stop its DHCP client or router advertisements from \
+             adding it to the main table again"
         ),
     }
+}
+
+/// Addresses that are to leave by the second device: those of the flows that went astray, otherwise
+/// its own.
+fn sources(
+    ctx: &Context<'_>,
+    ns: &Netns,
+    ipv6: bool,
+    (dev, flows): (Option<Ifindex>, &[FlowId]),
+) -> Vec<IpAddr> {
+    let seen: Vec<IpAddr> = ctx
+        .traces()
+        .filter(|t| flows.contains(&t.flow.id))
+        .filter(|t| {
+            wrong_egress::misdirection(ctx, t).is_some_and(|w| Some(w.belongs) == dev)
+                || t.opposite().entry().is_some_and(|h| Some(h.dev) == dev)
+        })
+        .map(|t| t.tuple().src)
+        .collect();
+    if !seen.is_empty() {
+        return seen;
+    }
+    let own = dev.and_then(|d| ns.links.get(&d)).into_iter();
+    own.flat_map(|l| l.addresses.iter().map(|a| a.address))
+        .filter(|a| a.is_ipv6() == ipv6 && lookup::is_global(*a))
+        .collect()
 }
 
 /// Flows that took one of these routes though another was theirs, or that `rp_filter` refused

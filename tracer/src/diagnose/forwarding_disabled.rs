@@ -5,6 +5,7 @@ use super::{
     drops::{self, Cause},
     text,
 };
+use crate::event::NetnsId;
 
 /// See the module.
 pub(super) struct ForwardingDisabled;
@@ -25,22 +26,31 @@ impl Rule for ForwardingDisabled {
                     text::addresses(hits.iter().map(|h| h.trace.tuple().dst)),
                     text::family(ipv6),
                 );
-                let name = if ipv6 {
-                    "net.ipv6.conf.all.forwarding"
-                } else {
-                    "net.ipv4.ip_forward"
-                };
-                let exec = text::in_netns(ctx, netns);
-                let next = format!(
-                    "{exec}sysctl -w {name}=1, and look in /etc/sysctl.d for the line that turns \
-                     it off again"
-                );
+                let next = next(ctx, netns, ipv6);
                 let mut finding = drops::finding(ctx, Self::ID, &hits, (summary, next));
                 if let Some(off) = hits.first().and_then(|h| drops::forwarding(ctx, h)) {
+                    let name = sysctl(ipv6);
                     finding.evidence.push(format!("{name} = {}", u8::from(off)));
                 }
                 finding
             })
             .collect()
     }
+}
+
+/// The switch of a family.
+pub(super) fn sysctl(ipv6: bool) -> &'static str {
+    if ipv6 {
+        "net.ipv6.conf.all.forwarding"
+    } else {
+        "net.ipv4.ip_forward"
+    }
+}
+
+pub(super) fn next(ctx: &Context<'_>, netns: NetnsId, ipv6: bool) -> String {
+    format!(
+        "{}sysctl -w {}=1, and look in /etc/sysctl.d for the line that turns it off again",
+        text::in_netns(ctx, netns),
+        sysctl(ipv6),
+    )
 }

@@ -1,6 +1,6 @@
 //! What the operator means the network to do, as far as it is known.
 
-use std::fmt;
+use std::{fmt, net::IpAddr};
 
 use crate::inventory::{Inventory, LinkKind, Netns, Prefix};
 
@@ -16,11 +16,26 @@ pub enum Mode {
     Unknown,
 }
 
+impl Mode {
+    /// The name in output: `native`, `tunnel`, `unknown`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Native => "native",
+            Self::Tunnel => "tunnel",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
 /// Where an intent is known from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Source {
     /// Given on the command line.
     Flag,
+    /// The file that `--cluster` names.
+    ClusterFile,
+    /// The CNI's own configuration on the node.
+    CniConfig,
     /// Not given, and not guessed.
     #[default]
     NotKnown,
@@ -30,9 +45,22 @@ impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::Flag => "flag",
+            Self::ClusterFile => "cluster file",
+            Self::CniConfig => "CNI's configuration",
             Self::NotKnown => "not known",
         })
     }
+}
+
+/// A node of the cluster, as the operator lists it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Node {
+    /// Its name.
+    pub name: String,
+    /// Its addresses on the underlay.
+    pub addresses: Vec<IpAddr>,
+    /// Prefixes of its pods.
+    pub pod_cidrs: Vec<Prefix>,
 }
 
 /// What the network is meant to do.
@@ -46,6 +74,12 @@ pub struct Intent {
     pub pod_cidrs: Vec<Prefix>,
     /// Prefixes of the nodes; empty when not known.
     pub node_cidrs: Vec<Prefix>,
+    /// The nodes of the cluster, this one among them or not; empty when not known.
+    pub nodes: Vec<Node>,
+    /// The CNI, when a file of its own names it.
+    pub cni: Option<CniGuess>,
+    /// One line for each thing that is known, with where it is known from.
+    pub sources: Vec<String>,
 }
 
 impl Intent {
@@ -55,15 +89,26 @@ impl Intent {
         source: Source::NotKnown,
         pod_cidrs: Vec::new(),
         node_cidrs: Vec::new(),
+        nodes: Vec::new(),
+        cni: None,
+        sources: Vec::new(),
     };
+
+    /// `native (flag)`: the mode and where it is known from.
+    pub fn told(&self) -> String {
+        match self.mode {
+            Mode::Unknown => Source::NotKnown.to_string(),
+            mode => format!("{} ({})", mode.name(), self.source),
+        }
+    }
 }
 
-/// Which CNI seems to have configured the node. A guess from names, never a fact.
+/// Which CNI seems to have configured the node. From the names of devices it is a guess, never a fact.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CniGuess {
     /// The CNI's own name.
     pub name: &'static str,
-    /// The devices or rules that suggest it.
+    /// The devices, rules or file that suggest it.
     pub why: String,
 }
 

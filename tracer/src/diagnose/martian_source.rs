@@ -31,7 +31,10 @@ impl Rule for MartianSource {
                 });
                 let why = owner.map_or_else(
                     || "an address that no other machine may use".to_owned(),
-                    |l| format!("the node's own address on {}", l.name),
+                    |l| {
+                        let whose = if netns == ctx.inventory.home { "the node's" } else { "its" };
+                        format!("{whose} own address on {}", l.name)
+                    },
                 );
                 let summary = format!(
                     "{} drops {} that came in by {dev} with the source {source}, {why}.",

@@ -4,6 +4,7 @@
 //! positive evidence, because a false alarm costs as much trust as a miss. [`run`] starts causes
 //! before symptoms: a flow whose trouble a cause explains is not shown to the symptom's rule.
 
+mod audit;
 mod context;
 mod drops;
 mod finding;
@@ -17,6 +18,7 @@ mod blackhole_route;
 mod csum;
 mod duplicate_default;
 mod encap_mtu;
+mod fdb_inconsistent;
 mod fdb_missing;
 mod forwarding_disabled;
 mod hop_limit;
@@ -38,7 +40,8 @@ mod wrong_egress;
 #[cfg(test)]
 mod tests;
 
+pub use audit::{AUDITED, audit};
 pub use context::Context;
 pub use finding::{Finding, Severity, Subject};
-pub use intent::{CniGuess, Intent, Mode, Source, guess_cni};
+pub use intent::{CniGuess, Intent, Mode, Node, Source, guess_cni};
 pub use rule::{Rule, RuleInfo, rules, run};

@@ -91,6 +91,7 @@ fn finding(ctx: &Context<'_>, ns: &Netns, dev: Ifindex, traces: &[Trace<'_>]) ->
     evidence.extend(
         tunnel_route(ns, first).map(|r| format!("passed over: {}", text::route(ctx, ns.id, r))),
     );
+    evidence.push(format!("intended mode: {}", ctx.intent.told()));
     evidence.extend(text::samples(ctx, &flows));
     Some(Finding {
         id: NativeInTunnelMode::ID,

@@ -43,7 +43,11 @@ impl Rule for NoListener {
                 text::place(ctx, netns),
                 text::count(drops::packets(&hits), "packet"),
             );
-            summary += if proto == Proto::TCP { " and were refused with a reset." } else { "." };
+            summary += match (proto, drops::packets(&hits)) {
+                (Proto::TCP, 1) => " and was refused with a reset.",
+                (Proto::TCP, _) => " and were refused with a reset.",
+                _ => ".",
+            };
             let exec = text::in_netns(ctx, netns);
             let kind = if proto == Proto::TCP { "t" } else { "u" };
             let next = format!(

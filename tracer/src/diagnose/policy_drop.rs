@@ -5,6 +5,7 @@ use super::{
     drops::{self, Cause, Hit},
     text,
 };
+use crate::event::Proto;
 
 /// See the module.
 pub(super) struct PolicyDrop;
@@ -36,6 +37,14 @@ impl Rule for PolicyDrop {
                     text::addresses(hits.iter().map(|h| h.trace.tuple().dst)),
                     text::place(ctx, netns),
                 );
+                let summary = if hits.iter().all(tells_mtu) {
+                    format!(
+                        "{summary} They are \"packet too big\" messages: without them the sender goes on \
+                         with packets that are too large (path MTU discovery)."
+                    )
+                } else {
+                    summary
+                };
                 let exec = text::in_netns(ctx, netns);
                 let next = next(&exec, by, name.as_deref().unwrap_or("DEV"));
                 let mut finding = drops::finding(ctx, Self::ID, &hits, (summary, next));
@@ -48,6 +57,16 @@ impl Rule for PolicyDrop {
                 finding
             })
             .collect()
+    }
+}
+
+/// "Fragmentation needed" or "packet too big".
+fn tells_mtu(hit: &Hit<'_>) -> bool {
+    let t = hit.trace.tuple();
+    match t.icmp_type() {
+        Some(3) => t.proto == Proto::ICMP && t.dport.to_be_bytes()[1] == 4,
+        Some(2) => t.proto == Proto::ICMPV6,
+        _ => false,
     }
 }
 

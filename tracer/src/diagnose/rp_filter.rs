@@ -1,9 +1,11 @@
 //! Reverse path filtering refused the source.
 
+use std::net::IpAddr;
+
 use super::{
     Context, Finding, Rule,
     drops::{self, Cause, reverse},
-    text,
+    text, wrong_egress,
 };
 use crate::event::{Ifindex, NetnsId};
 
@@ -61,22 +63,34 @@ impl Rule for RpFilter {
                 _ => "rp_filter finds no route back to the source by that device.".to_owned(),
             };
             summary += &tail;
-            let exec = text::in_netns(ctx, netns);
-            let next = format!(
-                "{exec}sysctl -w net.ipv4.conf.{name}.rp_filter={LOOSE} lets them in; for the \
-                 answers to go back by {name}, give the pod's or node's address a rule: {exec}ip \
-                 rule add from ADDRESS lookup TABLE, with the default route of {name} in TABLE"
-            );
+            let locals: Vec<IpAddr> = hits.iter().map(|h| h.trace.tuple().dst).collect();
+            let next = match dev {
+                Some(dev) => next(ctx, netns, dev, &locals),
+                None => "ip route get SOURCE, for the device that the way back takes".into(),
+            };
             let mut finding = drops::finding(ctx, Self::ID, &hits, (summary, next));
             if let Some(mode) = dev.map(|d| mode(ctx, netns, d)).filter(|m| *m > 0) {
-                let word = if mode == LOOSE { "loose" } else { "strict" };
-                finding.evidence.push(format!(
-                    "rp_filter in force on {name} (the larger of all and {name}): {mode} ({word})"
-                ));
+                finding.evidence.push(in_force(&name, mode));
             }
             finding.subject.address = hits.first().map(|h| h.trace.tuple().src);
             finding
         })
         .collect()
     }
+}
+
+/// The mode in force, as evidence.
+pub(super) fn in_force(name: &str, mode: u32) -> String {
+    let word = if mode == LOOSE { "loose" } else { "strict" };
+    format!("rp_filter in force on {name} (the larger of all and {name}): {mode} ({word})")
+}
+
+/// How to let packets for these addresses in by a device, and their answers out by it.
+pub(super) fn next(ctx: &Context<'_>, netns: NetnsId, dev: Ifindex, locals: &[IpAddr]) -> String {
+    let (exec, name) = (text::in_netns(ctx, netns), text::dev_name(ctx, netns, dev));
+    format!(
+        "{exec}sysctl -w net.ipv4.conf.{name}.rp_filter={LOOSE} lets them in; for the answers to go \
+         back by {name}: {}",
+        wrong_egress::own_table(ctx, netns, dev, locals),
+    )
 }

@@ -67,6 +67,7 @@ const REGISTRY: &[Entry] = registry![
     super::no_route::NoRoute,
     super::neigh_unresolved::NeighUnresolved,
     super::fdb_missing::FdbMissing,
+    super::fdb_inconsistent::FdbInconsistent,
     super::encap_mtu::EncapMtu,
     super::csum::Csum,
     super::hop_limit::HopLimit,
@@ -77,7 +78,7 @@ const REGISTRY: &[Entry] = registry![
     super::overlapping_address::OverlappingAddress,
 ];
 
-fn rank_of(id: &str) -> Option<usize> {
+pub(super) fn rank_of(id: &str) -> Option<usize> {
     REGISTRY.iter().position(|entry| entry.info.id == id)
 }
 

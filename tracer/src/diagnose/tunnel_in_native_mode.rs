@@ -83,7 +83,7 @@ fn is_pod_traffic(ctx: &Context<'_>, trace: &Trace<'_>) -> bool {
 
 /// Prefixes that have a tunnel route and a direct one in the same table, where the tunnel wins by
 /// metric. A default route through a tunnel (a VPN) is no matter of pods.
-fn contests(ns: &Netns) -> Vec<(Ifindex, (&Route, &Route))> {
+pub(super) fn contests(ns: &Netns) -> Vec<(Ifindex, (&Route, &Route))> {
     let mut by_prefix: BTreeMap<(u32, Prefix), Vec<&Route>> = BTreeMap::new();
     for route in ns
         .routes
@@ -152,10 +152,7 @@ impl Case<'_> {
             evidence.push(format!("wins: {}", text::route(ctx, netns, tunnel)));
             evidence.push(format!("loses: {}", text::route(ctx, netns, direct)));
         }
-        evidence.push(format!(
-            "intended mode: {}",
-            if native { "native" } else { "not known" }
-        ));
+        evidence.push(format!("intended mode: {}", ctx.intent.told()));
         evidence.extend(text::samples(ctx, &flows));
         Finding {
             id: TunnelInNativeMode::ID,

@@ -7,7 +7,7 @@ use super::{
     trace::Trace,
 };
 use crate::{
-    event::{Dir, Ifindex},
+    event::{Dir, Ifindex, NetnsId},
     inventory::{Netns, Role},
     model::Hop,
 };
@@ -172,10 +172,66 @@ fn finding(
         },
         evidence,
         next: format!(
-            "{}; {ip} rule show; the address needs a rule and a table with the default route of \
-             {}: {ip} rule add from {source} lookup TABLE",
+            "{}; {ip} rule show; {}",
             text::route_get(ctx, trace),
-            name(belongs),
+            own_table(ctx, netns, belongs, &[source]),
         ),
     })
+}
+
+/// Tables from this number on are free for administrators; CNIs use lower ones for their devices.
+const FIRST_TABLE: u32 = 100;
+/// Those from here on are the kernel's (`default`, `main`, `local`).
+const LAST_TABLE: u32 = 253;
+
+/// Commands that send packets of these addresses out by a device: its table, and rules to it.
+pub(super) fn own_table(
+    ctx: &Context<'_>,
+    netns: NetnsId,
+    dev: Ifindex,
+    sources: &[IpAddr],
+) -> String {
+    let Some(ns) = ctx.netns(netns) else {
+        return "ip rule add from ADDRESS lookup TABLE".into();
+    };
+    let ipv6 = sources.first().is_some_and(IpAddr::is_ipv6);
+    let (ip, name) = (text::ip(ctx, netns, ipv6), text::dev_name(ctx, netns, dev));
+    let defaults: Vec<_> = ns
+        .routes
+        .iter()
+        .filter(|r| r.dst.is_default() && r.dst.address.is_ipv6() == ipv6)
+        .flat_map(|r| r.nexthops.iter().map(move |n| (r.table, n)))
+        .collect();
+    let own = defaults
+        .iter()
+        .find(|(table, n)| *table != 254 && n.dev == Some(dev))
+        .map(|(table, _)| *table);
+    let used =
+        |t: u32| ns.routes.iter().any(|r| r.table == t) || ns.rules.iter().any(|r| r.table == t);
+    let table = own
+        .or_else(|| (FIRST_TABLE..LAST_TABLE).find(|t| !used(*t)))
+        .unwrap_or(FIRST_TABLE);
+    // the gateway of its own default route, or another's that is on its network
+    let gateway = defaults
+        .iter()
+        .filter(|(_, n)| n.dev == Some(dev))
+        .chain(&defaults)
+        .find_map(|(_, n)| {
+            n.gateway
+                .filter(|g| n.dev == Some(dev) || on_link(ns, dev, *g))
+        });
+    let mut commands = Vec::new();
+    if own.is_none() {
+        let via = gateway.map_or("GATEWAY".into(), |g| g.to_string());
+        commands.push(format!(
+            "{ip} route add default via {via} dev {name} table {table}"
+        ));
+    }
+    let all: std::collections::BTreeSet<&IpAddr> = sources.iter().collect();
+    commands.extend(
+        all.into_iter()
+            .take(3)
+            .map(|a| format!("{ip} rule add from {a} lookup {table}")),
+    );
+    commands.join("; ")
 }

@@ -168,6 +168,26 @@ pub struct Neighbour {
     pub state: String,
 }
 
+/// An entry of a VXLAN device's forwarding database: which tunnel endpoint has a MAC address.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FdbEntry {
+    /// VXLAN device.
+    pub dev: Ifindex,
+    /// MAC address as text; all zeros for packets whose destination is not known.
+    pub mac: String,
+    /// Tunnel endpoint (VTEP); `None` for an entry that uses a nexthop group.
+    pub dst: Option<IpAddr>,
+    /// VNI of its own, when it is not that of the device.
+    pub vni: Option<u32>,
+}
+
+impl FdbEntry {
+    /// Where packets go whose destination MAC has no entry.
+    pub fn is_default(&self) -> bool {
+        self.mac.bytes().all(|b| b == b'0' || b == b':')
+    }
+}
+
 /// A table's name as in `/etc/iproute2/rt_tables` for the kernel's own, otherwise its number.
 pub fn table_name(table: u32) -> String {
     match table {

@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-pub use fib::{Neighbour, Nexthop, Prefix, Route, Rule, RuleAction, table_name};
+pub use fib::{FdbEntry, Neighbour, Nexthop, Prefix, Route, Rule, RuleAction, table_name};
 pub use link::{Address, Link, LinkKind, Role};
 pub use lookup::{Explained, Match, Query, Seen};
 pub use names::{DropReasons, Names, Symbols};

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Address, Link, Neighbour, Route, Rule, TcHook, TcProgram};
+use super::{Address, FdbEntry, Link, Neighbour, Route, Rule, TcHook, TcProgram};
 use crate::event::{Ifindex, NetnsId};
 
 /// The network configuration of one namespace.
@@ -26,6 +26,9 @@ pub struct Netns {
     pub rules: Vec<Rule>,
     /// Neighbour entries.
     pub neighbours: Vec<Neighbour>,
+    /// Forwarding entries of VXLAN devices; not read in pods.
+    #[serde(default)]
+    pub fdb: Vec<FdbEntry>,
     /// Sysctls that explain losses, by name below `net/` (`ipv4/ip_forward` → `1`).
     pub sysctls: BTreeMap<String, String>,
     /// BPF programs of others at the tc hooks of a device. Not read in pods' namespaces.

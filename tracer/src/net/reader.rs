@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     event::NetnsId,
-    inventory::{Inventory, LinkKind, Netns, Role, assign_roles},
+    inventory::{Inventory, Link, LinkKind, Netns, Role, assign_roles},
 };
 
 /// Reads the configuration of the selected namespaces, and says in whole sentences what is missing
@@ -64,7 +64,10 @@ impl<'a> Reader<'a> {
         };
         inventory.netns.insert(home.id, self.netns(home, None)?);
         assign_roles(&mut inventory);
-        self.note_unnamed();
+        // who leaves the pods out does not miss them
+        if *selection != NetnsSelection::Home {
+            self.note_unnamed();
+        }
         let pods = match selection {
             NetnsSelection::HomeAndPods => self.pods(&inventory),
             _ => Vec::new(),
@@ -129,6 +132,10 @@ impl<'a> Reader<'a> {
         netns.routes = fib::routes(&mut connection, &objects, &self.defects)?;
         netns.rules = fib::rules(&mut connection, &self.defects)?;
         netns.neighbours = fib::neighbours(&mut connection, &self.defects)?;
+        let has_vxlan = |l: &Link| matches!(l.kind, LinkKind::Vxlan { .. });
+        if home.is_none() && netns.links.values().any(has_vxlan) {
+            netns.fdb = fib::fdb(&mut connection, &self.defects)?;
+        }
         netns.sysctls = sysctl::sysctls(&netns);
         if home.is_none() {
             // what a pod's own programs do is no part of the way through the node
@@ -186,7 +193,7 @@ fn far_numbers(links: &[FoundLink]) -> BTreeSet<i32> {
 fn with_peers(
     links: Vec<FoundLink>,
     numbers: &BTreeMap<i32, NetnsId>,
-) -> BTreeMap<crate::event::Ifindex, crate::inventory::Link> {
+) -> BTreeMap<crate::event::Ifindex, Link> {
     let links = links.into_iter().map(
         |FoundLink {
              mut link,

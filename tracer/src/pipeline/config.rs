@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use crate::{diagnose::Intent, filter::Filter};
+use crate::{cluster, filter::Filter};
 
 /// What a session looks at, and for how long.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -20,6 +20,6 @@ pub struct SessionConfig {
     pub duration: Option<Duration>,
     /// Type information instead of `/sys/kernel/btf/vmlinux`.
     pub btf: Option<PathBuf>,
-    /// What the network is meant to do.
-    pub intent: Intent,
+    /// What was given of what the network is meant to do; the rest is read from the node's files.
+    pub cluster: cluster::Given,
 }

@@ -123,7 +123,7 @@ impl Session {
             selection: s.selection,
             limits: s.limits,
             devices_given: !config.devices.is_empty(),
-            intent: config.intent.clone(),
+            intent: s.intent,
             wall_offset_ns: s.facts.clock.wall_ns(KtimeNs(0)),
             started,
             reread: None,

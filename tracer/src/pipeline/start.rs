@@ -7,6 +7,8 @@ use tracing::debug;
 
 use super::SessionConfig;
 use crate::{
+    cluster,
+    diagnose::Intent,
     event::{Ifindex, NetnsId},
     inventory::{Inventory, Link, LinkKind},
     kernel::{KernelFacts, features::Features},
@@ -22,12 +24,14 @@ pub(super) struct Started {
     pub(super) selection: NetnsSelection,
     pub(super) probe: Probe,
     pub(super) limits: Vec<Limit>,
+    pub(super) intent: Intent,
 }
 
 /// Reads, loads and attaches.
 pub(super) fn start(config: &SessionConfig) -> Result<Started> {
     // privileges first: without them every later error is only a consequence
     Features::read(config.btf.as_deref()).check_permitted()?;
+    let intent = cluster::intent(&config.cluster)?;
     let selection = NetnsSelection::from_args(&config.netns).enter_home()?;
     let (facts, inventory, btf) = thread::scope(|scope| {
         let facts = scope.spawn(|| KernelFacts::load(config.btf.as_deref()));
@@ -75,6 +79,7 @@ pub(super) fn start(config: &SessionConfig) -> Result<Started> {
         selection,
         probe,
         limits,
+        intent,
     })
 }
 

@@ -3,6 +3,7 @@
 //! Pure: everything that a view needs from the machine comes in through [`ViewContext`], and
 //! whatever it writes goes to a caller's [`std::io::Write`].
 
+pub mod audit;
 pub mod changes;
 pub mod check;
 mod context;

@@ -39,6 +39,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("probe", &["abi", "event", "filter", "kernel", "inventory"]),
     ("capture", &["event", "inventory"]),
     ("terminal", &["view"]),
+    ("cluster", &["diagnose", "inventory"]),
     // what joins them
     (
         "pipeline",
@@ -55,6 +56,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "net",
             "probe",
             "capture",
+            "cluster",
         ],
     ),
     (
@@ -73,6 +75,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "probe",
             "capture",
             "terminal",
+            "cluster",
             "pipeline",
         ],
     ),

@@ -31,7 +31,21 @@ Quote it where the shell would read it: 'not (tcp or udp)'.";
 const EXIT: &str = "\
 Exit status:
   0  good    1  error at run time    2  wrong arguments
-  3  check: loss or misroute         4  check: inconclusive";
+  3  check: loss or misroute; audit: something is wrong
+  4  check, audit: inconclusive";
+
+const AUDIT_EXAMPLES: &str = "\
+Examples:
+  tracer audit                                       this node, before any packet
+  tracer audit --mode native --pod-cidr 10.244.0.0/16
+  tracer audit --cluster cluster.toml -o json        compare with a list of the nodes
+  tracer audit --netns n1                            another namespace
+
+It loads no BPF, and needs root only to look into other namespaces: --netns self leaves the pods out.
+
+Exit status:
+  0  nothing wrong   2  wrong arguments     4  inconclusive: not everything
+  1  error           3  an error or warning    could be read";
 
 /// Writes `--tunnel DEV` as `--tunnel=DEV`. The value is optional, so that clap would take the first
 /// word of a filter for it, or with `=` required refuse the form with a blank.
@@ -85,6 +99,9 @@ pub enum Command {
     /// Wait for traffic, judge it, print the verdict
     #[command(after_help = check::EXAMPLES)]
     Check(CheckCommand),
+    /// Read routes, rules, links, neighbours and sysctls, and say what is wrong in them
+    #[command(after_help = AUDIT_EXAMPLES)]
+    Audit,
     /// Show what this kernel and these privileges allow
     Doctor,
 }

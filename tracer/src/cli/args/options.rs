@@ -5,8 +5,10 @@ use std::path::PathBuf;
 use clap::{ArgAction, ValueEnum};
 
 use crate::{
-    diagnose::{Intent, Mode, Source},
+    cluster::{Given, parse_prefix},
+    diagnose::Mode,
     filter::Filter,
+    inventory::Prefix,
     pipeline::SessionConfig,
 };
 
@@ -50,6 +52,15 @@ pub struct Options {
     /// How pods of different nodes are meant to reach each other
     #[arg(long, value_enum, value_name = "MODE", global = true)]
     pub mode: Option<RoutingMode>,
+    /// Addresses of the cluster's pods: 10.244.0.0/16 (repeatable)
+    #[arg(long = "pod-cidr", value_name = "PREFIX", global = true, value_parser = parse_prefix)]
+    pub pod_cidrs: Vec<Prefix>,
+    /// Addresses of the cluster's nodes: 10.0.0.0/24 (repeatable)
+    #[arg(long = "node-cidr", value_name = "PREFIX", global = true, value_parser = parse_prefix)]
+    pub node_cidrs: Vec<Prefix>,
+    /// TOML file with mode, `pod_cidrs`, `node_cidrs` and nodes (docs/cluster.md)
+    #[arg(long, value_name = "FILE", global = true)]
+    pub cluster: Option<PathBuf>,
     /// Type information instead of /sys/kernel/btf/vmlinux
     #[arg(long, value_name = "FILE", global = true)]
     pub btf: Option<PathBuf>,
@@ -96,20 +107,20 @@ impl Options {
             each_packet: false,
             duration: None,
             btf: self.btf.clone(),
-            intent: self.intent(),
+            cluster: self.cluster(),
         }
     }
 
-    fn intent(&self) -> Intent {
-        let mode = match self.mode {
-            Some(RoutingMode::Native) => Mode::Native,
-            Some(RoutingMode::Tunnel) => Mode::Tunnel,
-            None => return Intent::default(),
-        };
-        Intent {
-            mode,
-            source: Source::Flag,
-            ..Intent::default()
+    /// What was given of what the network is meant to do.
+    pub fn cluster(&self) -> Given {
+        Given {
+            mode: self.mode.map(|m| match m {
+                RoutingMode::Native => Mode::Native,
+                RoutingMode::Tunnel => Mode::Tunnel,
+            }),
+            pod_cidrs: self.pod_cidrs.clone(),
+            node_cidrs: self.node_cidrs.clone(),
+            file: self.cluster.clone(),
         }
     }
 }

@@ -69,7 +69,15 @@ fn too_big(ctx: &Context<'_>) -> Vec<Finding> {
         let link = dev.and_then(|d| ctx.link(netns, d));
         let mtu = hits.iter().find_map(|h| h.drop.mtu).or(link.map(|l| l.mtu));
         let largest = hits.iter().map(|h| h.drop.max_len).max().unwrap_or(0);
-        let limit = mtu.map_or(String::new(), |m| format!(" (MTU {m})"));
+        let fits = link.and_then(|l| room(ctx.netns(netns)?, l));
+        let limit = match (mtu, fits) {
+            (Some(m), Some(fits)) if largest <= m && fits < m => {
+                format!(" (MTU {m}, of which the network under it carries {fits})")
+            }
+            (Some(m), _) => format!(" (MTU {m})"),
+            (None, _) => String::new(),
+        };
+        let mtu = mtu.map(|m| fits.map_or(m, |f| f.min(m)));
         let packets = drops::packets(&hits);
         let mut summary = format!(
             "{} to {} of up to {largest} bytes{} {} by {}",
@@ -137,6 +145,16 @@ fn next(
                 .map_or("that of the tunnel".into(), |m| m.to_string()),
         ),
     }
+}
+
+/// Bytes of a packet that the network under a tunnel carries with the tunnel's header.
+fn room(ns: &Netns, tunnel: &Link) -> Option<u32> {
+    let (kind, ipv6) = encap_of(&tunnel.kind)?;
+    Some(
+        underlay(ns, tunnel)?
+            .mtu
+            .saturating_sub(overhead(kind, ipv6)),
+    )
 }
 
 fn netns_overlay(ns: Option<&Netns>, vni: Option<u32>) -> Option<&Link> {

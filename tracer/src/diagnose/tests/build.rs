@@ -9,7 +9,8 @@ use crate::{
         NeighFailure, NetnsId, Proto, RouteDecision, RouteFailure, RouteKind, Tuple,
     },
     inventory::{
-        Address, Inventory, Link, LinkKind, Netns, Nexthop, Prefix, Role, Route, Rule, RuleAction,
+        Address, FdbEntry, Inventory, Link, LinkKind, Netns, Nexthop, Prefix, Role, Route, Rule,
+        RuleAction,
     },
     model::{Decision, Direction, Drop, Flow, FlowId, Hop, Outcome, Scope, Snapshot, Step},
 };
@@ -207,6 +208,32 @@ impl Lab {
             }
         }
         self.home().routes.push(r);
+        self
+    }
+
+    /// `ip route del PREFIX [dev DEV]`.
+    pub(super) fn without_route(mut self, text: &str) -> Self {
+        let (dst, dev) = text
+            .split_once(" dev ")
+            .map_or((text, None), |(dst, dev)| (dst, Some(self.index(dev))));
+        let (dst, before) = (prefix(dst, dst.contains(':')), self.home().routes.len());
+        self.home().routes.retain(|r| {
+            let by = r.nexthops.first().and_then(|n| n.dev);
+            r.dst != dst || dev.is_some() && by != dev
+        });
+        assert!(self.home().routes.len() < before, "no route {text:?}");
+        self
+    }
+
+    /// `bridge fdb append MAC dev vxlan7 dst DST`.
+    pub(super) fn fdb(mut self, mac: &str, dst: &str) -> Self {
+        let entry = FdbEntry {
+            dev: self.index("vxlan7"),
+            mac: mac.into(),
+            dst: Some(ip(dst)),
+            vni: None,
+        };
+        self.home().fdb.push(entry);
         self
     }
 

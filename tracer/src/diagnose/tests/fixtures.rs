@@ -303,6 +303,13 @@ fn incidents() -> Vec<Fixture> {
             &["tunnel-unanswered", "encap-mtu"],
         ),
         (
+            "a tunnel endpoint that is this node",
+            overlay()
+                .fdb("02:77:00:00:00:02", "10.0.0.1")
+                .fdb("02:77:00:00:00:03", "10.0.0.3"),
+            &["fdb-inconsistent"],
+        ),
+        (
             "VNI without a device",
             overlay().with(
                 seen("udp 10.244.2.20:5000 10.244.1.10:7")

@@ -2,7 +2,17 @@
 
 use std::{collections::BTreeSet, fs, path::Path};
 
-use crate::diagnose::rules;
+use crate::diagnose::{AUDITED, rules};
+
+/// Each page says what to do in each.
+const CNIS: [&str; 6] = [
+    "AWS VPC CNI",
+    "Calico",
+    "Cilium",
+    "Kube-OVN",
+    "flannel",
+    "kube-router",
+];
 
 /// A page is read in the middle of an incident.
 const PAGE_LINES: usize = 45;
@@ -23,6 +33,12 @@ fn pages() -> BTreeSet<String> {
             for part in ["## How tracer knows", "## What looks like it", "## Fix"] {
                 assert!(text.contains(part), "{id}: no {part:?}");
             }
+            let fix = text.split("## Fix").nth(1).unwrap_or_default();
+            for cni in CNIS {
+                assert!(fix.contains(cni), "{id}: no fix for {cni}");
+            }
+            let audited = AUDITED.contains(&id.as_str());
+            assert_eq!(text.contains("`tracer audit`"), audited, "{id}: audit");
             id
         })
         .collect()

@@ -1,6 +1,7 @@
-//! Routes, rules and neighbours.
+//! Routes, rules, neighbours and forwarding entries.
 
 mod encap;
+mod fdb;
 mod neighbour;
 mod nexthop;
 mod route;
@@ -8,6 +9,7 @@ mod rule;
 #[cfg(test)]
 mod tests;
 
+pub(super) use fdb::fdb;
 pub(super) use neighbour::neighbours;
 pub(super) use nexthop::nexthops;
 pub(super) use route::routes;

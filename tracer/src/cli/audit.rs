@@ -1,0 +1,63 @@
+//! `tracer audit`: what is wrong in the configuration, before any packet.
+
+use std::io::Write as _;
+
+use anyhow::Result;
+
+use super::{
+    args::{Format, Options},
+    output::{self, Output},
+};
+use crate::{
+    cluster,
+    diagnose::{self, Finding},
+    net::{self, NetnsSelection},
+    view::{
+        audit::{self, Audit},
+        text,
+    },
+};
+
+/// Reads, judges, prints. Needs no BPF, and no more privileges than the kernel asks for what is read.
+pub(super) fn run(options: &Options, mut out: Output) -> Result<u8> {
+    let intent = cluster::intent(&options.cluster())?;
+    let selection = NetnsSelection::from_args(&options.netns).enter_home()?;
+    let (inventory, limits) = net::read_inventory(&selection)?;
+    let mut findings = diagnose::audit(&inventory, &intent);
+    if !options.devices.is_empty() {
+        findings.retain(|f| concerns(f, &inventory, &options.devices));
+    }
+    let audit = Audit {
+        inventory: &inventory,
+        intent: &intent,
+        findings: &findings,
+        limits: &limits,
+    };
+    let verdict = audit::judge(&audit);
+    if out.format == Format::Json {
+        let clock = output::clock(0);
+        let cx = out.context(&inventory, &clock);
+        audit::write_report(&mut out.stdout, &cx, &audit, &verdict)?;
+    } else {
+        let shown = if options.quiet {
+            text::verdict(out.style, &verdict)
+        } else {
+            audit::report(out.style, &audit, &verdict)
+        };
+        out.print(&shown)?;
+    }
+    out.stdout.flush()?;
+    Ok(verdict.exit_code())
+}
+
+/// The finding is about one of these devices, or about none.
+fn concerns(
+    finding: &Finding,
+    inventory: &crate::inventory::Inventory,
+    devices: &[String],
+) -> bool {
+    finding.subject.dev.is_none_or(|(netns, dev)| {
+        let name = inventory.dev_name(netns, dev);
+        devices.contains(&name)
+    })
+}

@@ -161,6 +161,15 @@ fn second_uplink(lab: Topology) -> Topology {
     lab.addr("n1", "eth1", &["10.1.0.1/24", "fd01::1/64"])
 }
 
+/// Pod p1's packets leave by eth1, those to other pods of the node excepted, as the AWS CNI does it.
+fn by_second_uplink(lab: Topology) -> Topology {
+    own_table(lab)
+        .rule("n1", "to 10.244.1.0/24 lookup main pref 512")
+        .rule("n1", "to fd44:1::/64 lookup main pref 512")
+        .rule("n1", "from 10.244.1.10 lookup 6 pref 1536")
+        .rule("n1", "from fd44:1::10 lookup 6 pref 1536")
+}
+
 /// eth1's default routes in a table of their own.
 fn own_table(lab: Topology) -> Topology {
     second_uplink(lab)
@@ -212,10 +221,7 @@ fn special(lab: Topology, mode: &str) -> Topology {
                 "route append default via 10.1.0.254 dev eth1 metric 100",
             )
             .sysctl("n1", "net.ipv4.conf.eth1.rp_filter=1"),
-        "strict" => own_table(lab)
-            .rule("n1", "from 10.244.1.10 lookup 6 pref 1536")
-            .rule("n1", "from fd44:1::10 lookup 6 pref 1536")
-            .sysctl("n1", "net.ipv4.conf.eth0.rp_filter=1"),
+        "strict" => by_second_uplink(lab).sysctl("n1", "net.ipv4.conf.eth0.rp_filter=1"),
         "shadowed" => lab
             .ip("n1", "route del 10.244.3.0/24 via 10.0.0.3")
             .ip("n1", "route del fd44:3::/64 via fd00::3")
@@ -251,14 +257,12 @@ fn special(lab: Topology, mode: &str) -> Topology {
 }
 
 fn near(lab: Topology) -> Topology {
-    own_table(lab)
+    by_second_uplink(lab)
         .route("n1", "default via 10.1.0.254 dev eth1 metric 200")
         .route("n1", "default via fd01::fe dev eth1 metric 200")
         .route("n1", "fd00::/59 dev eth0")
         .route("n1", "fd44:4::/64 via fd00:0:0:1::4 dev eth0")
         .route("n1", "10.244.4.0/24 via 10.0.0.2")
-        .rule("n1", "from 10.244.1.10 lookup 6 pref 1536")
-        .rule("n1", "from fd44:1::10 lookup 6 pref 1536")
         .sysctl("n1", "net.ipv4.conf.eth0.rp_filter=2")
         .sysctl("n1", "net.ipv4.conf.eth1.rp_filter=2")
         .route("n1", "blackhole 10.244.1.0/24 proto 80")

@@ -192,6 +192,26 @@ fn a_cluster_file_names_the_missing_route() -> Result<()> {
 }
 
 #[test]
+fn the_fdb_command_is_whole_where_the_nodes_are_listed() -> Result<()> {
+    let dir = Dir::new("fdb")?;
+    let lab = Lab::raise("config", Some("nofdb"))?;
+    let text = "[[nodes]]\nname = \"n2\"\naddresses = [\"10.0.0.2\"]\n\
+                pod_cidrs = [\"10.244.2.0/24\", \"fd44:2::/64\"]\n";
+    let file = dir.write("cluster.toml", text)?;
+    let report = audit(&lab, &["--cluster", shown(&file)?])?;
+    ensure!(ids(&report) == ["fdb-missing"], "{report:#}");
+    let command = "bridge fdb append 02:77:00:00:00:02 dev vxlan9 dst 10.0.0.2";
+    ensure!(
+        report["findings"][0]["next"].to_string().contains(command),
+        "{report:#}"
+    );
+    lab.node().exec(&command.split(' ').collect::<Vec<_>>())?;
+    let repaired = audit(&lab, &["--cluster", shown(&file)?])?;
+    ensure!(repaired["verdict"] == "pass", "{repaired:#}");
+    Ok(())
+}
+
+#[test]
 fn the_cnis_own_configuration_is_an_intent_and_devices_are_a_guess() -> Result<()> {
     let dir = Dir::new("cni")?;
     let lab = Lab::raise("config", Some("tunnelled"))?;

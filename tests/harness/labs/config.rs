@@ -220,6 +220,9 @@ fn special(lab: Topology, mode: &str) -> Topology {
                 "n1",
                 "route append default via 10.1.0.254 dev eth1 metric 100",
             )
+            // a nexthop object, as otherwise IPv6 makes one multipath route of both
+            .ip("n1", "nexthop add id 7 via fd01::fe dev eth1")
+            .ip6("n1", "route append default nhid 7 metric 100")
             .sysctl("n1", "net.ipv4.conf.eth1.rp_filter=1"),
         "strict" => by_second_uplink(lab).sysctl("n1", "net.ipv4.conf.eth0.rp_filter=1"),
         "shadowed" => lab

@@ -40,6 +40,16 @@ const MODES: &[Mode] = &[
         lost: &[],
         either: &[],
     },
+    Mode {
+        name: "near",
+        healthy: true,
+        describe: "Pod p1 on node n1 talks to a pod on another node, and that node to p1. p1 sends with a \
+                   TTL and hop limit of 2, which is enough; some datagrams have no checksum, which IPv4 \
+                   allows; a socket with a small buffer gets one datagram; traceroute's probe finds \
+                   nobody, as it should; a multicast is dropped by the firewall. Nothing is broken.",
+        lost: &["probe4", "one4", "mcast4"],
+        either: &[],
+    },
     broken(
         "forwarding",
         ALL,
@@ -133,6 +143,16 @@ fn fault(lab: Topology, mode: &str) -> Topology {
         )
         .route("n1", "blackhole 10.244.1.0/24 proto 80")
         .route("n1", "blackhole fd44:1::/64 proto 80"),
+        "near" => filter(
+            lab.sysctl("p1", "net.ipv4.ip_default_ttl=2")
+                .sysctl("p1", "net.ipv6.conf.eth0.hop_limit=2"),
+            "prerouting",
+            &[
+                "iifname eth0 meta nfproto ipv4 udp dport 7 @th,48,16 set 0",
+                "ip daddr 224.0.0.0/4 drop",
+            ],
+        )
+        .route("ext", "224.0.0.0/4 dev eth0"),
         "forwarding" => lab
             .sysctl("n1", "net.ipv4.ip_forward=0")
             .sysctl("n1", "net.ipv6.conf.all.forwarding=0"),
@@ -186,6 +206,11 @@ fn traffic(mode: &str) -> Plan {
                 .flow("deaf4", "ext", burst("10.244.1.10:9"))
                 .flow("deaf6", "ext", burst("[fd44:1::10]:9"))
         }
+        "near" => plan
+            .deaf("p1", "10.244.1.10:9")
+            .flow("one4", "ext", Udp::to("10.244.1.10:9").count(1))
+            .flow("probe4", "ext", Udp::to("10.244.1.10:33434"))
+            .flow("mcast4", "ext", Udp::to("239.1.2.3:5000")),
         "martian" => plan.flow(
             "spoofed4",
             "ext",

@@ -94,6 +94,16 @@ impl Intent {
         sources: Vec::new(),
     };
 
+    /// The underlay address of the listed node that has the pods of a prefix, in a family.
+    pub fn node_for(&self, pods: &Prefix, ipv6: bool) -> Option<IpAddr> {
+        let has = |n: &&Node| {
+            let holds = |p: &Prefix| p.len <= pods.len && p.contains(pods.address);
+            n.pod_cidrs.iter().any(holds)
+        };
+        let node = self.nodes.iter().find(has)?;
+        node.addresses.iter().find(|a| a.is_ipv6() == ipv6).copied()
+    }
+
     /// `native (flag)`: the mode and where it is known from.
     pub fn told(&self) -> String {
         match self.mode {

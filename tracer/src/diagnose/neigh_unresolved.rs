@@ -155,7 +155,11 @@ impl Case<'_> {
         let first = self.addresses.first();
         let shown = first.map_or(String::new(), |a| format!(" to {a}"));
         let then = match stray {
-            Some(r) => format!("{ip} route replace {} via NODE dev {name}", r.dst),
+            Some(r) => format!(
+                "{ip} route replace {} via {} dev {name}",
+                r.dst,
+                text::node_for(ctx, &r.dst),
+            ),
             None => format!(
                 "tcpdump -eni {name} '{}' shows whether the question leaves",
                 if ipv6 {

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 use super::{Context, drops::Hit, trace::Trace};
 use crate::{
     event::{Ifindex, NetnsId, Tuple},
-    inventory::Route,
+    inventory::{Prefix, Route},
     model::FlowId,
 };
 
@@ -171,6 +171,12 @@ pub(super) fn addresses(all: impl IntoIterator<Item = IpAddr>) -> String {
         1 => format!("{first} and 1 more address"),
         n => format!("{first} and {n} more addresses"),
     }
+}
+
+/// The node that has the pods of a prefix, for a command: its address, or `NODE`.
+pub(super) fn node_for(ctx: &Context<'_>, pods: &Prefix) -> String {
+    let known = ctx.intent.node_for(pods, pods.address.is_ipv6());
+    known.map_or("NODE".into(), |a| a.to_string())
 }
 
 /// `IPv6` or `IPv4`.

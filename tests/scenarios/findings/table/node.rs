@@ -11,6 +11,11 @@ pub(crate) const NODE: &[Case] = &[
         ..NONE
     },
     Case {
+        lab: "node-faults:near",
+        meant: NATIVE,
+        ..NONE
+    },
+    Case {
         lab: "node-faults:forwarding",
         live: &["forwarding-disabled", "forwarding-disabled"],
         audit: &["forwarding-disabled", "forwarding-disabled"],
@@ -96,7 +101,10 @@ pub(crate) const NODE: &[Case] = &[
         lab: "config:tunnelled",
         meant: NATIVE,
         audit: &["tunnel-in-native-mode"],
-        says_audit: &["vxlan9", "10.244.2.0/24"],
+        says_audit: &[
+            "vxlan9",
+            "ip route replace 10.244.2.0/24 via 10.0.0.2 dev eth0",
+        ],
         ..NONE
     },
     Case {
@@ -138,8 +146,12 @@ pub(crate) const NODE: &[Case] = &[
     },
     Case {
         lab: "config:twodefaults",
-        live: &["warning duplicate-default"],
-        audit: &["warning duplicate-default", "warning rp-filter"],
+        live: &["warning duplicate-default", "warning duplicate-default"],
+        audit: &[
+            "warning duplicate-default",
+            "warning duplicate-default",
+            "warning rp-filter",
+        ],
         says: &["ip route del default via 10.1.0.254 dev eth1 metric 100"],
         ..NONE
     },

@@ -55,7 +55,7 @@ pub struct Options {
     /// Addresses of the cluster's pods: 10.244.0.0/16 (repeatable)
     #[arg(long = "pod-cidr", value_name = "PREFIX", global = true, value_parser = parse_prefix)]
     pub pod_cidrs: Vec<Prefix>,
-    /// Addresses of the cluster's nodes: 10.0.0.0/24 (repeatable)
+    /// Network that the nodes share without a router between: 10.0.0.0/24 (repeatable)
     #[arg(long = "node-cidr", value_name = "PREFIX", global = true, value_parser = parse_prefix)]
     pub node_cidrs: Vec<Prefix>,
     /// TOML file with mode, `pod_cidrs`, `node_cidrs` and nodes (docs/cluster.md)

@@ -82,6 +82,8 @@ fn finding(
     });
     let exec = text::in_netns(ctx, ns.id);
     let mac = mac.unwrap_or_else(|| "MAC".into());
+    let outer_ipv6 = matches!(link.kind, LinkKind::Vxlan { local: Some(a), .. } if a.is_ipv6());
+    let endpoint = ctx.intent.node_for(&route.dst, outer_ipv6);
     Finding {
         id: FdbMissing::ID,
         severity: Severity::Error,
@@ -99,7 +101,8 @@ fn finding(
         evidence,
         next: format!(
             "{exec}bridge fdb show dev {name}; restart the CNI agent, or {exec}bridge fdb append {mac} \
-             dev {name} dst ENDPOINT, the underlay address of the node that has {}",
+             dev {name} dst {}, the underlay address of the node that has {}",
+            endpoint.map_or("ENDPOINT".into(), |a| a.to_string()),
             route.dst,
         ),
     }

@@ -81,7 +81,11 @@ fn finding(
                 text::route(ctx, ns.id, route),
                 route.dst,
             ),
-            format!("{ip} route replace {} via NODE dev {name}", route.dst),
+            format!(
+                "{ip} route replace {} via {} dev {name}",
+                route.dst,
+                text::node_for(ctx, &route.dst),
+            ),
         )
     } else {
         (

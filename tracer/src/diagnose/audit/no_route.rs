@@ -74,7 +74,7 @@ fn of_peer(
     evidence.extend(
         present.map(|r| format!("present for another node: {}", text::route(ctx, ns.id, r))),
     );
-    let add = match gateway.and_then(|g| Some((g, way(ns, *g)?))) {
+    let add = match gateway.and_then(|g| Some((g, node::way(ns, *g)?))) {
         Some((gateway, dev)) if ctx.intent.mode != Mode::Tunnel => {
             format!("{ip} route add {prefix} via {gateway} dev {dev}, or ask")
         }
@@ -104,13 +104,6 @@ fn of_peer(
             prefix.address,
         ),
     }
-}
-
-/// The device by which an address is on-link.
-fn way(ns: &Netns, address: IpAddr) -> Option<&str> {
-    let route = node::route_to(ns, address)?;
-    let hop = route.nexthops.first().filter(|n| n.gateway.is_none())?;
-    Some(ns.links.get(&hop.dev?)?.name.as_str())
 }
 
 /// Peers have routes in one family and fewer have them in the other, in which there are pods too.

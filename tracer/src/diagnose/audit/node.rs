@@ -212,3 +212,20 @@ pub(super) fn direct(
     }
     peers
 }
+
+/// The device by which an address is on-link.
+pub(super) fn way(ns: &Netns, address: IpAddr) -> Option<&str> {
+    let route = route_to(ns, address)?;
+    let hop = route.nexthops.first().filter(|n| n.gateway.is_none())?;
+    Some(ns.links.get(&hop.dev?)?.name.as_str())
+}
+
+/// The tunnel endpoint that a route's next hop is behind, by neighbour and forwarding entry.
+pub(super) fn endpoint(ns: &Netns, route: &Route) -> Option<IpAddr> {
+    let hop = route.nexthops.first()?;
+    let (gateway, dev) = (hop.gateway?, hop.dev?);
+    let at = |n: &&crate::inventory::Neighbour| (n.address, n.dev) == (gateway, dev);
+    let mac = ns.neighbours.iter().find(at)?.mac.as_ref()?;
+    let entry = ns.fdb.iter().find(|f| f.dev == dev && f.mac == *mac)?;
+    entry.dst
+}

@@ -37,7 +37,11 @@ pub(super) struct Case<'a> {
 pub(super) fn case<'a>(ctx: &Context<'_>, ns: &'a Netns, ipv6: bool) -> Option<Case<'a>> {
     // without pods of the family there is nothing to route; with direct or tunnel routes to others'
     // pods their nodes can be reached
-    if node::routed_pods(ctx, ns, ipv6).is_empty()
+    let pods = node::routed_pods(ctx, ns, ipv6);
+    // pods with addresses out of the nodes' network are routed by the provider (AWS and the like)
+    let provided = |(pod, _): &(IpAddr, _)| ctx.intent.node_cidrs.iter().any(|p| p.contains(*pod));
+    if pods.is_empty()
+        || pods.iter().any(provided)
         || !node::direct(ns, ipv6, |_| true).is_empty()
         || has_overlay_route(ns, ipv6)
     {
@@ -66,7 +70,13 @@ pub(super) fn case<'a>(ctx: &Context<'_>, ns: &'a Netns, ipv6: bool) -> Option<C
 
 /// The given network of the nodes that an address is in, when the address's own is a part of it.
 fn shared(ctx: &Context<'_>, address: &Address) -> Option<Prefix> {
-    let mut given = ctx.intent.node_cidrs.iter();
+    // a host address is that of a node that is meant to reach all others by a router (GKE)
+    let host = if address.address.is_ipv6() { 128 } else { 32 };
+    let mut given = ctx
+        .intent
+        .node_cidrs
+        .iter()
+        .filter(|_| address.prefix_len < host);
     given
         .find(|p| p.contains(address.address) && p.len < address.prefix_len)
         .copied()

@@ -11,7 +11,7 @@ use super::super::{
 use super::node;
 use crate::{
     event::Ifindex,
-    inventory::{Netns, Role},
+    inventory::{Link, LinkKind, Netns, Role},
 };
 
 pub(super) fn check(ctx: &Context<'_>) -> Vec<Finding> {
@@ -20,16 +20,23 @@ pub(super) fn check(ctx: &Context<'_>) -> Vec<Finding> {
         // a bridge or VRF each is a network of its own: tenants may use the same addresses in them
         let mut owners: BTreeMap<(Option<Ifindex>, IpAddr), BTreeSet<Ifindex>> = BTreeMap::new();
         for link in ns.links.values().filter(|l| l.role == Role::Pod && l.up) {
-            for address in node::far_addresses(ctx, ns, link) {
+            let same_network = |a: &IpAddr| is_network(ns, link, a.is_ipv6());
+            for address in node::far_addresses(ctx, ns, link)
+                .into_iter()
+                .filter(same_network)
+            {
                 owners
                     .entry((link.master, address))
                     .or_default()
                     .insert(link.ifindex);
             }
         }
-        for ((_, address), devs) in &mut owners {
-            // the gateway's address on the node's end of pairs is no owner
-            let own = ns.owner(*address).filter(|l| l.role != Role::Pod);
+        for ((master, address), devs) in &mut owners {
+            // the gateway's address on the node's end of pairs is no owner; a VRF is another network
+            let vrf = master
+                .and_then(|m| ns.links.get(&m))
+                .is_some_and(|m| matches!(m.kind, LinkKind::Vrf { .. }));
+            let own = ns.owner(*address).filter(|l| l.role != Role::Pod && !vrf);
             devs.extend(own.map(|l| l.ifindex));
         }
         found.extend(
@@ -40,6 +47,20 @@ pub(super) fn check(ctx: &Context<'_>) -> Vec<Finding> {
         );
     }
     found
+}
+
+/// The pods behind this and its sister devices are in one network: routed by the node, in one VRF, or
+/// on a bridge that has an address for them. A bridge without one may hold a VLAN for each tenant, and
+/// behind a port of Open vSwitch the network is a matter of OVN.
+fn is_network(ns: &Netns, link: &Link, ipv6: bool) -> bool {
+    let Some(master) = link.master else {
+        return true;
+    };
+    ns.links.get(&master).is_some_and(|m| match &m.kind {
+        LinkKind::Vrf { .. } => true,
+        LinkKind::Bridge => node::addresses(m, ipv6).next().is_some(),
+        _ => false,
+    })
 }
 
 fn finding(ctx: &Context<'_>, ns: &Netns, address: IpAddr, devs: &BTreeSet<Ifindex>) -> Finding {

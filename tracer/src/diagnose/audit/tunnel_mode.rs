@@ -130,11 +130,22 @@ fn tunnelled(ctx: &Context<'_>, ns: &Netns, dev: Ifindex, routes: &[&Route]) -> 
         },
         evidence: lines(ctx, ns, routes),
         next: format!(
-            "{ip} route replace {} via NODE dev DEV, after finding who installs it (ip -d route \
-             shows its proto; Cilium: routing-mode and auto-direct-node-routes)",
-            first.dst
+            "{ip} route replace {} via {}, after finding who installs it (ip -d route shows its proto; \
+             Cilium: routing-mode and auto-direct-node-routes)",
+            first.dst,
+            direct(ctx, ns, first),
         ),
     })
+}
+
+/// The next hop of the direct route: the listed node, or the one whose tunnel endpoint the packets
+/// go to now.
+fn direct(ctx: &Context<'_>, ns: &Netns, route: &Route) -> String {
+    let ipv6 = route.dst.address.is_ipv6();
+    let listed = ctx.intent.node_for(&route.dst, ipv6);
+    let node = listed.or_else(|| node::endpoint(ns, route).filter(|a| a.is_ipv6() == ipv6));
+    let way = node.and_then(|a| Some((a, node::way(ns, a)?)));
+    way.map_or("NODE dev DEV".into(), |(a, dev)| format!("{a} dev {dev}"))
 }
 
 fn plain_pods(ctx: &Context<'_>, ns: &Netns, dev: Ifindex, routes: &[&Route]) -> Option<Finding> {

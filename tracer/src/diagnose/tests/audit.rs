@@ -306,6 +306,23 @@ fn right() -> Vec<(&'static str, Lab)> {
                 .route("fd00::/59 dev eth0"),
         ),
         (
+            "pods with addresses of the provider's network",
+            nodes_in(node(), "10.0.0.0/8", "fd00::/8"),
+        ),
+        (
+            "a host address behind a router",
+            nodes_in(
+                Lab::new()
+                    .rule(0, None, 255)
+                    .rule(32766, None, 254)
+                    .uplink("eth0", &["10.0.0.1/32"])
+                    .pod("lxc-p1", &["10.244.1.10"])
+                    .route("default via 10.0.0.254 dev eth0"),
+                "10.0.0.0/20",
+                "fd00::/48",
+            ),
+        ),
+        (
             "a routed fabric",
             nodes_in(with_peers(node()), "10.0.0.0/8", "fd00::/48"),
         ),
@@ -345,6 +362,15 @@ fn right() -> Vec<(&'static str, Lab)> {
             neighbour(with_peers(node()), "10.0.0.77", "eth0", None, "FAILED"),
         ),
         (
+            "tenants behind Open vSwitch",
+            on_ovs(inside(
+                inside(with_peers(node()), "lxc-p1", 1, "10.244.1.10/32"),
+                "lxc-p2",
+                2,
+                "10.244.1.10/32",
+            )),
+        ),
+        (
             "tenants on bridges of their own",
             on_bridges(inside(
                 inside(with_peers(node()), "lxc-p1", 1, "10.244.1.10/32"),
@@ -354,6 +380,16 @@ fn right() -> Vec<(&'static str, Lab)> {
             )),
         ),
     ]
+}
+
+fn on_ovs(mut lab: Lab) -> Lab {
+    let kind = crate::inventory::LinkKind::Other("openvswitch".into());
+    lab = lab.dev("ovs-system", crate::inventory::Role::Other, kind, &[]);
+    let master = lab.index("ovs-system");
+    for port in ["lxc-p1", "lxc-p2"] {
+        lab.link(port).master = Some(master);
+    }
+    lab
 }
 
 fn on_bridges(mut lab: Lab) -> Lab {

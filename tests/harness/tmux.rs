@@ -104,6 +104,22 @@ impl Tmux {
         .with_context(|| format!("the screen is:\n{last}"))
     }
 
+    /// What tmux knows of the terminal, by its name for it: `#{alternate_on}`.
+    pub fn ask(&self, format: &str) -> Result<String> {
+        let text = self.run(&["display-message", "-p", format])?;
+        Ok(text.trim_end_matches('\n').to_owned())
+    }
+
+    /// Lets programs fill the clipboard (OSC 52), as many terminals do.
+    pub fn accept_clipboard(&self) -> Result<()> {
+        self.run(&["set", "-g", "set-clipboard", "on"]).map(drop)
+    }
+
+    /// What a program put into the clipboard; an error when none did.
+    pub fn clipboard(&self) -> Result<String> {
+        self.run(&["show-buffer"])
+    }
+
     /// The pid of the program.
     pub fn pid(&self) -> Result<i32> {
         let text = self.run(&["display-message", "-p", "#{pane_pid}"])?;

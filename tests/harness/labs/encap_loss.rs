@@ -33,6 +33,12 @@ const fn broken(name: &'static str, lost: &'static [&'static str], describe: &'s
 
 const MODES: &[Mode] = &[
     broken(
+        "underlay",
+        &["large4", "large6", "tcp4"],
+        "Pod p1 on node n1 talks to pod p2 on node n2 over VXLAN. The tunnel's MTU of 1500 leaves no \
+         room for 50 bytes of headers, so n1 drops large packets after it encapsulated them.",
+    ),
+    broken(
         "toobig",
         LARGE,
         "Pod p1 on node n1 talks to pod p2 on node n2 over VXLAN. The pods have an MTU of 1500 and \
@@ -44,12 +50,6 @@ const MODES: &[Mode] = &[
         "Pod p1 on node n1 talks to pod p2 on node n2 over VXLAN. The pods have an MTU of 1500 and \
          the tunnel one of 1450, and a firewall in the pod swallows n1's \"packet too big\", so TCP \
          retransmits for ever.",
-    ),
-    broken(
-        "underlay",
-        &["large4", "large6", "tcp4"],
-        "Pod p1 on node n1 talks to pod p2 on node n2 over VXLAN. The tunnel's MTU of 1500 leaves no \
-         room for 50 bytes of headers, so n1 drops large packets after it encapsulated them.",
     ),
     broken(
         "fabricmtu",

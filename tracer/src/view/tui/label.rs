@@ -40,42 +40,46 @@ pub(super) fn flow(t: &Tuple, width: usize, theme: Theme) -> String {
 /// `lxc-a→vx0⟦42⟧→ens5`: the devices, with the VNI where an encapsulation is put on.
 pub(super) fn path(cx: &ViewContext<'_>, d: &Direction, width: usize, theme: Theme) -> String {
     let hops: Vec<_> = d.hops().collect();
+    let (open, close) = if theme.ascii {
+        ("{", "}")
+    } else {
+        ("⟦", "⟧")
+    };
     let mut names: Vec<String> = Vec::new();
+    let mut puts_on: Vec<String> = Vec::new();
     for (i, hop) in hops.iter().enumerate() {
         let mut name = safe::safe(&cx.dev(hop.netns, hop.dev), theme.ascii).into_owned();
-        let before = i.checked_sub(1).and_then(|i| hops[i].encap);
         let put_on = match hops.get(i + 1).and_then(|n| n.encap) {
             Some(next) if hop.encap.is_none() => Some(next),
-            _ => hop.encap.filter(|_| i == 0 && before.is_none()),
+            _ => hop.encap.filter(|_| i == 0),
         };
         if let Some(e) = put_on {
-            let what = e
-                .key
-                .vni
-                .map_or_else(|| e.key.kind.to_string(), |v| v.to_string());
-            let (open, close) = if theme.ascii {
-                ("{", "}")
-            } else {
-                ("⟦", "⟧")
-            };
-            name.extend([open, &what, close]);
+            let what = e.key.vni;
+            let what = what.map_or_else(|| e.key.kind.to_string(), |v| v.to_string());
+            let shown = format!("{open}{what}{close}");
+            name.push_str(&shown);
+            puts_on.push(shown);
         }
         names.push(name);
     }
-    let wide = names.join(&format!(" {} ", theme.arrow()));
+    let arrow = theme.arrow();
+    let wide = names.join(&format!(" {arrow} "));
     if safe::columns(&wide) <= width {
         return wide;
     }
-    let tight = names.join(theme.arrow());
+    let tight = names.join(arrow);
     if safe::columns(&tight) <= width || names.len() < 3 {
         return tight;
     }
-    // the ends say most
+    // the ends and the tunnels say most
+    let between = if puts_on.is_empty() || names[0].ends_with(close) {
+        theme.more().to_owned()
+    } else {
+        puts_on.join(arrow)
+    };
     format!(
-        "{}{arrow}{}{arrow}{}",
+        "{}{arrow}{between}{arrow}{}",
         names[0],
-        theme.more(),
-        names[names.len() - 1],
-        arrow = theme.arrow()
+        names[names.len() - 1]
     )
 }

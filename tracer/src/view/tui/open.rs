@@ -84,7 +84,7 @@ impl State {
     }
 
     pub(super) fn export(&self) -> Vec<Effect> {
-        let export = self.picture.clone().map(|picture| {
+        let export = self.whole().cloned().map(|picture| {
             Effect::Export(Export {
                 picture,
                 filter: self.filter_text.clone(),

@@ -55,7 +55,10 @@ pub(super) enum Over {
 pub struct State {
     pub(super) setup: Setup,
     pub(super) size: (u16, u16),
+    /// With the findings that concern the flows that are shown.
     pub(super) picture: Option<Picture>,
+    /// As it came.
+    whole: Option<Picture>,
     /// The newest picture, while paused.
     waiting: Option<Picture>,
     pub(super) paused: bool,
@@ -81,6 +84,7 @@ impl State {
             setup,
             size,
             picture: None,
+            whole: None,
             waiting: None,
             paused: false,
             pane: Pane::default(),
@@ -104,6 +108,11 @@ impl State {
     /// What it was made with.
     pub fn setup(&self) -> &Setup {
         &self.setup
+    }
+
+    /// The picture as it came.
+    pub(super) fn whole(&self) -> Option<&Picture> {
+        self.whole.as_ref()
     }
 
     /// What the user did.
@@ -221,7 +230,7 @@ impl State {
     }
 
     fn take(&mut self, picture: Picture) {
-        self.picture = Some(picture);
+        self.whole = Some(picture);
         self.recount();
         self.history.push(self.drops.rate());
         if self.history.len() > HISTORY {
@@ -231,14 +240,19 @@ impl State {
 
     /// Counts again what is shown.
     pub(super) fn recount(&mut self) {
-        let Some(p) = self.picture.clone() else {
+        let Some(mut p) = self.whole.clone() else {
             return;
         };
         self.flows.update(&p, &self.filter, self.cleared);
         let all = self.filter.is_all() && self.cleared == KtimeNs::default();
+        if !all {
+            p.findings = self.flows.concerning(&p.findings);
+        }
+        self.flows.arrange(&p);
         let t = text(&self.setup, &p);
         self.drops.update(&t, &p, self.flows.rows(), all);
         self.findings.set(findings::rows(&p));
+        self.picture = Some(p);
         self.fill();
         self.measure();
     }

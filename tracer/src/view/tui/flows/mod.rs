@@ -7,11 +7,11 @@ mod row;
 use std::{collections::HashMap, sync::Arc};
 
 pub(super) use group::{By, Group, Key};
-pub(super) use row::{Class, Row, asymmetry};
+pub(super) use row::{Asymmetry, Class, Row, asymmetry};
 
 use super::{action::Picture, columns::Column, cursor::Cursor};
 use crate::{
-    diagnose::Severity,
+    diagnose::{Finding, Severity},
     event::KtimeNs,
     filter::Filter,
     model::{Flow, FlowId},
@@ -74,7 +74,8 @@ impl Default for Flows {
 }
 
 impl Flows {
-    /// Takes a picture in: the flows that match and were seen since `cleared`.
+    /// Takes a picture in: the flows that match and were seen since `cleared`. They have to be
+    /// arranged then.
     pub(super) fn update(&mut self, picture: &Picture, filter: &Filter, cleared: KtimeNs) {
         let snapshot = &picture.snapshot;
         let seconds = snapshot.at.since(self.at) as f64 / 1e9;
@@ -106,7 +107,29 @@ impl Flows {
             rate: t.rate + r.rate,
             drop_rate: t.drop_rate + r.drop_rate,
         });
-        self.arrange(picture);
+    }
+
+    /// The findings about flows that are shown, and those about no flow. Rows name them by their
+    /// new numbers then.
+    pub(super) fn concerning(&mut self, findings: &[Finding]) -> Arc<[Finding]> {
+        let concerns = |f: &Finding| {
+            let flows = &f.subject.flows;
+            flows.is_empty() || flows.iter().any(|id| self.index.contains_key(id))
+        };
+        let mut numbers = Vec::with_capacity(findings.len());
+        let mut kept = Vec::new();
+        for f in findings {
+            numbers.push(kept.len() as u32);
+            if concerns(f) {
+                kept.push(f.clone());
+            }
+        }
+        for row in &mut self.rows {
+            if let Some(number) = numbers.get(row.finding as usize) {
+                row.finding = *number;
+            }
+        }
+        kept.into()
     }
 
     /// Works out what is shown, and in which order.

@@ -136,12 +136,27 @@ fn class(f: &Flow, drops: u64, serious: bool) -> Class {
 /// A device with its namespace.
 pub(in crate::view::tui) type Place = (NetnsId, Ifindex);
 
-/// The device by which packets left and the one by which the answers came in, when the answers took
-/// a way that the packets did not pass.
-pub(in crate::view::tui) fn asymmetry(f: &Flow) -> Option<(Place, Place)> {
+/// Packets and answers that pass the node by different devices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::view::tui) enum Asymmetry {
+    /// The packets left by the first device, the answers came in by the second.
+    Left(Place, Place),
+    /// The packets came in by the first device, the answers left by the second.
+    Came(Place, Place),
+}
+
+/// The answers take a way that the packets did not pass.
+pub(in crate::view::tui) fn asymmetry(f: &Flow) -> Option<Asymmetry> {
     let places = |d: &Direction| -> Vec<Place> { d.hops().map(|h| (h.netns, h.dev)).collect() };
     let (way, back) = (places(&f.forward), places(&f.reply));
+    if way.len() < 2 || back.len() < 2 {
+        return None;
+    }
+    let differ = |a: Place, b: Place| !back.contains(&a) && !way.contains(&b);
     let (left, came) = (*way.last()?, *back.first()?);
-    (way.len() > 1 && back.len() > 1 && !back.contains(&left) && !way.contains(&came))
-        .then_some((left, came))
+    if differ(left, came) {
+        return Some(Asymmetry::Left(left, came));
+    }
+    let (came, left) = (*way.first()?, *back.last()?);
+    differ(came, left).then_some(Asymmetry::Came(came, left))
 }

@@ -4,7 +4,7 @@
 use ratatui::layout::Rect;
 
 use crate::{
-    event::Dir,
+    event::{Dir, Ifindex, NetnsId},
     inventory::Role,
     model::{Direction, Flow, Outcome, Step},
     view::{
@@ -13,7 +13,7 @@ use crate::{
         tui::{
             action::Picture,
             canvas::{Canvas, Line, word, wrap},
-            flows::{Row, asymmetry},
+            flows::{Asymmetry, Row, asymmetry},
             state::State,
             theme::Theme,
         },
@@ -217,10 +217,21 @@ fn notes(t: &Text<'_>, f: &Flow, width: u16) -> Vec<Line> {
         let w = t.route_failure(failure, failure.count);
         lines.push(vec![word(w.tone, " "), w]);
     }
-    if let Some((left, came)) = asymmetry(f) {
-        let (left, came) = (t.dev(left.0, left.1), t.dev(came.0, came.1));
-        let text = format!(" ! asymmetric: left by {left}, the answers come in by {came}");
-        lines.push(vec![word(Tone::Warn, text)]);
+    let dev = |p: (NetnsId, Ifindex)| t.dev(p.0, p.1);
+    let asymmetric = asymmetry(f).map(|a| match a {
+        Asymmetry::Left(left, came) => {
+            format!(
+                "left by {}, the answers come in by {}",
+                dev(left),
+                dev(came)
+            )
+        }
+        Asymmetry::Came(came, left) => {
+            format!("in by {}, the answers leave by {}", dev(came), dev(left))
+        }
+    });
+    if let Some(text) = asymmetric {
+        lines.push(vec![word(Tone::Warn, format!(" ! asymmetric: {text}"))]);
     }
     fold(&lines, width)
 }

@@ -33,13 +33,30 @@ pub(in crate::view::tui) fn lines(p: &Picture, (width, height): (u16, u16)) -> V
     }
     if for_others > 0 {
         let mut line = vec![word(Tone::Dim, " also: ")];
-        for (i, f) in others.iter().enumerate() {
+        for (i, (f, n)) in counted(others).into_iter().enumerate() {
             let comma = if i > 0 { ", " } else { "" };
-            line.push(word(tone(f.severity), format!("{comma}{}", f.id)));
+            let times = if n > 1 {
+                format!(" ({n})")
+            } else {
+                String::new()
+            };
+            line.push(word(tone(f.severity), format!("{comma}{}{times}", f.id)));
         }
         lines.push(line);
     }
     lines
+}
+
+/// Each kind of finding once, with its number.
+fn counted(findings: &[Finding]) -> Vec<(&Finding, usize)> {
+    let mut kinds: Vec<(&Finding, usize)> = Vec::new();
+    for f in findings {
+        match kinds.iter_mut().find(|(k, _)| k.id == f.id) {
+            Some((_, n)) => *n += 1,
+            None => kinds.push((f, 1)),
+        }
+    }
+    kinds
 }
 
 fn sentence(f: &Finding) -> Line {

@@ -58,8 +58,13 @@ fn filter_with_live_errors() {
         shown.contains("1 flow ") && first_flow(&s).contains("2001:db8"),
         "{shown}"
     );
+    // the first finding is about a flow that is not shown
+    assert!(
+        !shown.contains("[no-route]") && shown.contains("[left-unanswered]"),
+        "{shown}"
+    );
     press(&mut s, "\u{1b}");
-    assert!(screen(&s).contains("4 flows"));
+    assert!(screen(&s).contains("4 flows") && screen(&s).contains("[no-route]"));
 }
 
 #[test]

@@ -139,7 +139,7 @@ impl Flows {
             .as_ref()
             .map(|(_, ids)| ids.iter().copied().collect());
         let wanted = |r: &Row| {
-            (!self.only_trouble || r.class < Class::Fine)
+            (!self.only_trouble || r.class < Class::Unknown)
                 && only.as_ref().is_none_or(|ids| ids.contains(&r.source.id))
         };
         if self.by != By::Flow && self.inside.is_none() {

@@ -17,6 +17,8 @@ pub(in crate::view::tui) enum Class {
     Unanswered,
     /// A finding is about it, some of its packets were lost, or answers take another way.
     Suspicious,
+    /// What became of it is not known.
+    Unknown,
     /// As it should be.
     Fine,
 }
@@ -29,6 +31,8 @@ impl Class {
             (Self::Lost, true) => "X",
             (Self::Unanswered, _) => "?",
             (Self::Suspicious, _) => "!",
+            (Self::Unknown, false) => "·",
+            (Self::Unknown, true) => "-",
             (Self::Fine, false) => "✓",
             (Self::Fine, true) => ".",
         }
@@ -38,6 +42,7 @@ impl Class {
         match self {
             Self::Lost | Self::Unanswered => Tone::Bad,
             Self::Suspicious => Tone::Warn,
+            Self::Unknown => Tone::Dim,
             Self::Fine => Tone::Good,
         }
     }
@@ -128,6 +133,9 @@ fn class(f: &Flow, drops: u64, serious: bool) -> Class {
         Class::Unanswered
     } else if drops > 0 || serious || asymmetry(f).is_some() {
         Class::Suspicious
+    } else if f.reply.packets == 0 && matches!(f.forward.outcome, None | Some(Outcome::Unknown(_)))
+    {
+        Class::Unknown
     } else {
         Class::Fine
     }

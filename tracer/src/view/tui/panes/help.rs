@@ -29,6 +29,7 @@ pub(in crate::view::tui) fn lines(ascii: bool) -> Vec<Line> {
             Class::Suspicious,
             "a finding is about it, packets were lost, or answers take another way",
         ),
+        (Class::Unknown, "what became of it is not known"),
         (Class::Fine, "as it should be"),
     ] {
         lines.push(vec![

@@ -68,6 +68,8 @@ impl Screen {
 
     /// Takes the terminal again after it was given back, or after another program had it.
     pub fn resume(&mut self) -> io::Result<()> {
+        // it believes that the terminal is raw, but a shell may have had it since
+        disable_raw_mode()?;
         take()?;
         self.terminal.clear()
     }

@@ -47,6 +47,8 @@ pub struct FlowValue {
     pub dst: u64,
     /// Time of the last decode of the dst.
     pub dst_ns: u64,
+    /// Time of the last change of the decoded decision, 0 for none.
+    pub changed_ns: u64,
     /// The route decision last decoded.
     pub route: Route,
     /// The outer header last seen.

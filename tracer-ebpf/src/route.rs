@@ -8,7 +8,8 @@ use crate::key::Tuple;
 pub const ROUTE_DST: u8 = 1;
 /// A fib lookup of this very packet's addresses was seen on this CPU and gave `table`.
 pub const ROUTE_LOOKUP: u8 = 2;
-/// The lookup that was seen names another device than the dst: one of several next hops.
+/// The lookup that was seen names another next hop than the dst. With [`ROUTE_LOOKUP`] it is one of
+/// several, of which the event names the first; without, the lookup is not this packet's.
 pub const ROUTE_OTHER_NEXTHOP: u8 = 4;
 /// The packet had no dst entry: bridged, or redirected by a BPF program.
 pub const ROUTE_NO_DST: u8 = 8;
@@ -50,6 +51,12 @@ pub struct Route {
     pub dst_flags: u16,
     /// `ABOUT_*` bits: what else is known of the packet's way to this decision.
     pub about: u16,
+    /// With [`ASKED`]: the mark that was looked up, which the packet may have lost since.
+    pub asked_mark: u32,
+    /// With [`ASKED`]: the user that was looked up; what a packet of nobody has is 0.
+    pub asked_uid: u32,
+    /// With [`ASKED`]: the device that the socket is bound to, 0 for none.
+    pub asked_oif: u32,
     /// Prefix length of the matched route; 255 when not known.
     pub prefix_len: u8,
     /// `RTN_*` of `linux/rtnetlink.h`: 1 unicast, 2 local, 6 blackhole, …; 0 when not known.
@@ -58,7 +65,18 @@ pub struct Route {
     pub gw_family: u8,
     /// `ROUTE_*` bits: how it is known.
     pub how: u8,
+    /// With [`ASKED`]: the DS field that was looked up, without the ECN bits.
+    pub asked_tos: u8,
+    /// [`ASKED`], [`ASKED_ANY_SOURCE`], or 0.
+    pub asked: u8,
+    /// Padding.
+    pub reserved: [u8; 2],
 }
+
+/// `Route::asked`: the lookup was seen, and what it asked for beside addresses is in `asked_*`.
+pub const ASKED: u8 = 1;
+/// `Route::asked`: the sender left the source address open.
+pub const ASKED_ANY_SOURCE: u8 = 2;
 
 /// Key of failed lookups of local senders: no packet was ever made.
 #[repr(C)]
@@ -90,6 +108,14 @@ pub struct FailValue {
     pub table: u32,
     /// Positive errno: 101 no route, 22 blackhole, 113 unreachable, 13 prohibit.
     pub errno: u32,
+    /// The mark that was looked up.
+    pub mark: u32,
+    /// The user.
+    pub uid: u32,
+    /// The device that the socket is bound to, 0 for none.
+    pub bound: u32,
+    /// The DS field, without the ECN bits.
+    pub tos: u32,
     /// Process that asked.
     pub pid: u32,
     /// Its name, NUL padded.
@@ -104,8 +130,13 @@ pub struct LookupSlot {
     pub saddr: [u8; 16],
     /// Destination address.
     pub daddr: [u8; 16],
+    /// First next hop's gateway.
+    pub gateway: [u8; 16],
     /// Time of the lookup.
     pub ts_ns: u64,
+    /// IPv4: the `fib_nh_common` that the event named, to be asked for more when the packet does not
+    /// agree with it.
+    pub nhc: u64,
     /// Namespace.
     pub netns: u32,
     /// 1 output, above: input device.
@@ -118,13 +149,31 @@ pub struct LookupSlot {
     pub errno: u32,
     /// Metric of the matched route, when it could be read.
     pub metric: u32,
+    /// `flowic_mark`.
+    pub mark: u32,
+    /// `flowic_uid`.
+    pub uid: u32,
+    /// `flowic_oif`: the device that the socket is bound to, 0 for none.
+    pub bound: u32,
+    /// Source port, host byte order; 0 when it was left open or the lookup has no ports.
+    pub sport: u16,
+    /// Destination port, as `sport`.
+    pub dport: u16,
     /// Address family, [`crate::key::FAMILY_IPV4`] or [`crate::key::FAMILY_IPV6`].
     pub family: u8,
     /// `RTN_*` of the matched route; 0 when not known.
     pub kind: u8,
+    /// `flowic_proto`; 0 in input lookups of IPv4 (unless a rule asks for it).
+    pub proto: u8,
+    /// The DS field, without the ECN bits.
+    pub tos: u8,
+    /// Family of `gateway`, 0 for none.
+    pub gw_family: u8,
+    /// IPv6: 1 when the route has several next hops, or a nexthop object.
+    pub several: u8,
     /// 1 for an output lookup as `bpf_redirect_neigh` makes it: from any source
     /// (`FLOWI_FLAG_ANYSRC`), by a given device. Else 0.
     pub by_program: u8,
     /// Padding.
-    pub reserved: [u8; 5],
+    pub reserved: u8,
 }

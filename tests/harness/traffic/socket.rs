@@ -17,6 +17,8 @@ pub(super) struct Options {
     pub(super) sport: u16,
     pub(super) mark: u32,
     pub(super) dont_fragment: bool,
+    pub(super) device: Option<String>,
+    pub(super) tos: u8,
 }
 
 /// Opens a socket in the namespace that the calling thread is in.
@@ -30,6 +32,15 @@ pub(super) fn open(kind: SockType, peer: &SocketAddr, options: &Options) -> Resu
     setsockopt(&fd, sockopt::ReuseAddr, &true)?;
     if options.mark != 0 {
         setsockopt(&fd, sockopt::Mark, &options.mark).context("cannot set the mark")?;
+    }
+    if let Some(device) = &options.device {
+        setsockopt(&fd, sockopt::BindToDevice, &device.into())
+            .with_context(|| format!("cannot bind to the device {device}"))?;
+    }
+    if options.tos != 0 && peer.is_ipv4() {
+        setsockopt(&fd, sockopt::Ipv4Tos, &i32::from(options.tos)).context("cannot set TOS")?;
+    } else if options.tos != 0 {
+        setsockopt(&fd, sockopt::Ipv6TClass, &i32::from(options.tos)).context("cannot set TOS")?;
     }
     if options.dont_fragment {
         never_fragment(&fd, peer.is_ipv4()).context("cannot set don't fragment")?;

@@ -23,6 +23,7 @@ pub struct Udp {
     interval: Duration,
     wait: Duration,
     connect: bool,
+    pause: Duration,
     options: socket::Options,
 }
 
@@ -36,6 +37,7 @@ impl Udp {
             interval: Duration::from_millis(10),
             wait: Duration::from_millis(500),
             connect: false,
+            pause: Duration::ZERO,
             options: socket::Options::default(),
         }
     }
@@ -86,6 +88,23 @@ impl Udp {
         self
     }
 
+    /// Waits so long after it connected, or before it sends.
+    pub fn pause(self, pause: Duration) -> Self {
+        Self { pause, ..self }
+    }
+
+    /// `SO_BINDTODEVICE`.
+    pub fn device(mut self, device: &str) -> Self {
+        self.options.device = Some(device.to_owned());
+        self
+    }
+
+    /// `IP_TOS` or `IPV6_TCLASS`.
+    pub fn tos(mut self, tos: u8) -> Self {
+        self.options.tos = tos;
+        self
+    }
+
     /// Never fragments (sets DF in IPv4).
     pub fn dont_fragment(mut self) -> Self {
         self.options.dont_fragment = true;
@@ -107,6 +126,7 @@ impl Udp {
         {
             sent.note(&error);
         }
+        std::thread::sleep(self.pause);
         let payload = vec![b'x'; self.size];
         for _ in 0..self.count {
             let next = Instant::now() + self.interval;

@@ -1,48 +1,125 @@
 //! Packets of others: in by one device, out by another.
 
 use anyhow::Result;
-use harness::confusion::{Case, Flow, Load, Wanted};
+use harness::confusion::{Case, Load};
 use harness::traffic::Udp;
-use serde_json::json;
 
-use crate::lab;
+use crate::lab::{self, A, B1, FAR, MAIN};
 
-fn on_link() -> Case {
-    let main = |dev: &str, gateway: Option<&str>, matched: &str| {
-        json!({"rule": 32766, "table": 254, "type": "unicast", "gateway": gateway, "dev": dev,
-            "matched": matched, "how": "lookup"})
-    };
-    Case::new("on-link", lab::router("onlink"))
-        .echo("b", "10.2.0.2")
-        .echo("b", "fd02::2")
-        .flow(
-            Flow::new("udp4", "a", Udp::to("10.2.0.2:7"))
-                .seen_as(json!({"proto": "udp", "src": "10.1.0.2", "dst": "10.2.0.2", "dport": 7}))
-                .request(
-                    Wanted::leaves("out")
-                        .decision(main("out", None, "10.2.0.0/24"))
-                        .route_get("10.2.0.2 from 10.1.0.2 iif in"),
+/// On-link and by a gateway, with the answers.
+pub(crate) fn plain() -> Case {
+    let mut case = Case::new(
+        "forwarding",
+        lab::node("fwd")
+            .route("n1", "10.20.0.0/24 via 10.2.0.2")
+            .route("n1", "fd20::/64 via fd02::2"),
+    );
+    for family in 0..2 {
+        let (src, on_link, far) = (A[family], B1[family], FAR[family]);
+        let request = |dst: &str, gateway| {
+            lab::looked_up("o1", gateway, MAIN.0, MAIN.1)
+                .route_get(&format!("{dst} from {src} iif in"))
+        };
+        let back = || lab::looked_up("in", None, MAIN.0, MAIN.1);
+        case = case
+            .echo("b1", on_link)
+            .flow(
+                lab::udp(
+                    "on-link",
+                    "a",
+                    Udp::to(&lab::at(on_link, 7)),
+                    (Some(src), on_link),
                 )
-                .reply(Wanted::leaves("in").decision(main("in", None, "10.1.0.0/24"))),
-        )
-        .flow(
-            Flow::new("udp6", "a", Udp::to("[fd02::2]:7"))
-                .seen_as(json!({"proto": "udp", "src": "fd01::2", "dst": "fd02::2", "dport": 7}))
-                .request(
-                    Wanted::leaves("out")
-                        .decision(main("out", None, "fd02::/64"))
-                        .route_get("fd02::2 from fd01::2 iif in"),
-                )
-                .reply(Wanted::leaves("in").decision(main("in", None, "fd01::/64"))),
-        )
+                .request(request(on_link, None))
+                .reply(back()),
+            )
+            .echo("b1", far)
+            .flow(
+                lab::udp("gateway", "a", Udp::to(&lab::at(far, 7)), (Some(src), far))
+                    .request(request(far, Some(on_link)))
+                    .reply(back()),
+            );
+    }
+    case
+}
+
+/// The 4th packet takes another gateway on the same device.
+pub(crate) fn changed() -> Case {
+    let mut case = Case::new(
+        "change",
+        lab::node("chg")
+            .addr("b1", "eth0", &["10.2.0.3/24", "fd02::3/64"])
+            .route("n1", "10.20.0.0/24 via 10.2.0.2")
+            .route("n1", "fd20::/64 via fd02::2"),
+    );
+    for (family, net, other) in [(0, "10.20.0.0/24", "10.2.0.3"), (1, "fd20::/64", "fd02::3")] {
+        let (src, far) = (A[family], FAR[family]);
+        let mut decision = lab::decision("o1", Some(other), MAIN.0, MAIN.1, "lookup");
+        decision["changes"] = 1.into();
+        let flow = lab::udp(
+            "gateway",
+            "a",
+            Udp::to(&lab::at(far, 7)).sport(7001),
+            (Some(src), far),
+        );
+        let name = format!("gateway{}", lab::family(far));
+        case = case
+            .echo("b1", far)
+            .flow(flow.request(harness::confusion::Wanted::leaves("o1").decision(decision)))
+            .ip("n1", &format!("route replace {net} via {other}"))
+            .again(&name);
+    }
+    case
+}
+
+/// The route moves to another device.
+pub(crate) fn moved() -> Case {
+    let mut case = Case::new(
+        "move",
+        lab::node("mov")
+            .route("n1", "10.20.0.0/24 via 10.2.0.2")
+            .route("n1", "fd20::/64 via fd02::2"),
+    );
+    for (family, net) in [(0, "10.20.0.0/24"), (1, "fd20::/64")] {
+        let (src, far) = (A[family], FAR[family]);
+        let (one, other) = (B1[family], lab::B2[family]);
+        let flow = lab::udp(
+            "device",
+            "a",
+            Udp::to(&lab::at(far, 7)).sport(7002),
+            (Some(src), far),
+        );
+        let wanted = harness::confusion::Wanted::leaves_by(&["o1", "o2"])
+            .decision_at(
+                "o1",
+                lab::decision("o1", Some(one), MAIN.0, MAIN.1, "lookup"),
+            )
+            .decision_at(
+                "o2",
+                lab::decision("o2", Some(other), MAIN.0, MAIN.1, "lookup"),
+            );
+        let name = format!("device{}", lab::family(far));
+        case = case
+            .echo("b1", far)
+            .echo("b2", far)
+            .flow(flow.request(wanted))
+            .ip("n1", &format!("route replace {net} via {other}"))
+            .again(&name);
+    }
+    case
 }
 
 #[test]
-fn on_link_destinations() -> Result<()> {
-    on_link().run(Load::Quiet)?.agree()
+fn on_link_and_by_a_gateway() -> Result<()> {
+    plain().run(Load::Quiet)?.agree()
 }
 
 #[test]
-fn on_link_destinations_beside_10_000_flows() -> Result<()> {
-    on_link().run(Load::Noisy)?.agree()
+fn another_gateway_is_a_change() -> Result<()> {
+    changed().run(Load::Quiet)?.agree()
+}
+
+#[test]
+fn another_device_is_another_way() -> Result<()> {
+    moved().run(Load::Quiet)?.agree()
 }

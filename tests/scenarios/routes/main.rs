@@ -1,6 +1,14 @@
 //! Route decisions compared with what the packets did. Each file is a group of cases; the table of
 //! all rows is printed by the run. Needs root.
 
+mod cases;
 mod forwarding;
 mod lab;
+mod load;
+mod local_output;
+mod multipath;
+mod neighbour;
+mod policy;
 mod redirect;
+mod results;
+mod source;

@@ -14,7 +14,7 @@ use super::{
     dst,
     emit::{QUIET, WAKE, emit},
     kmem::{Linear, add},
-    lookup::{self, same},
+    lookup::{self, Asked, same},
     maps::{FLOWS, ICMP_ERRORS, count, each_packet},
     work::Work,
 };
@@ -100,6 +100,7 @@ fn update(w: &mut Work, v: &mut FlowValue, s: &Seen) {
         v.mark = s.mark;
         if dst::replace(&mut v.route, &w.route) {
             v.route_changes += 1;
+            v.changed_ns = s.now;
             change |= CHANGE_ROUTE;
         }
     }
@@ -120,16 +121,8 @@ fn update(w: &mut Work, v: &mut FlowValue, s: &Seen) {
 #[inline(always)]
 fn decide(w: &mut Work, s: &Seen) {
     dst::decode(s.dst, &mut w.route);
-    if w.packet.outer.family == 0 {
-        lookup::join(&mut w.route, &w.packet.tuple, s.netns, s.iif, s.now);
-    } else {
-        // the dst of an encapsulated packet is that of the outer header
-        let mut t = w.packet.tuple;
-        t.saddr = w.packet.outer.saddr;
-        t.daddr = w.packet.outer.daddr;
-        t.family = w.packet.outer.family;
-        lookup::join(&mut w.route, &t, s.netns, s.iif, s.now);
-    }
+    let asked = Asked::of(&w.packet, s.netns, s.iif, s.mark);
+    lookup::join(&mut w.route, &asked, s.now);
 }
 
 #[inline(always)]
@@ -149,6 +142,7 @@ fn insert(w: &mut Work, s: &Seen) {
         last_ns: s.now,
         dst: s.dst,
         dst_ns,
+        changed_ns: 0,
         route: w.route,
         outer: w.packet.outer,
         route_changes: 0,

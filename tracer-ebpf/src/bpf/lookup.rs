@@ -1,21 +1,77 @@
 //! The last fib lookups of this CPU, to be joined to the packet that they were made for.
+//!
+//! A place holds what one lookup asked for and found. It is found again by what was asked: an error
+//! message that the node makes looks the same addresses up with another input device, and gets
+//! another place.
 
 use tracer_abi::{
-    key::Tuple,
+    key::{FAMILY_IPV6, PROTO_SCTP, PROTO_TCP, PROTO_UDP},
+    offset::Off,
+    parse::Packet,
     route::{
-        ABOUT_OUTPUT, LookupSlot, ROUTE_DST, ROUTE_LOOKUP, ROUTE_OTHER_NEXTHOP, ROUTE_REVERSED,
-        Route,
+        ABOUT_OUTPUT, ASKED, ASKED_ANY_SOURCE, LookupSlot, ROUTE_DST, ROUTE_LOOKUP,
+        ROUTE_OTHER_NEXTHOP, ROUTE_REVERSED, Route,
     },
 };
 
-use super::maps::lookup_slot;
+use super::{
+    kmem::read,
+    maps::{last_lookup, lookup_slot, set_last_lookup},
+};
 
 /// A lookup older than this belongs to another packet: batches are done within microseconds.
 const MAX_AGE_NS: u64 = 100_000_000;
-/// `LOOPBACK_IFINDEX`: the in-device of lookups for output.
-const OUTPUT: u32 = 1;
-/// `RT_TABLE_LOCAL`.
+/// A packet whose mark changed after its lookup leaves within this time, or the lookup is taken for
+/// another packet's.
+const MARK_AGE_NS: u64 = 1_000_000;
+/// `flowi_common.flowic_iif` of an output lookup: loopback.
+const IIF_OUTPUT: u32 = 1;
+/// `RTN_LOCAL` and `RTN_BROADCAST` of `linux/rtnetlink.h`.
+const LOCAL: u8 = 2;
+const BROADCAST: u8 = 3;
+/// `RT_TABLE_MAIN` and `RT_TABLE_LOCAL`.
+const TABLE_MAIN: u32 = 254;
 const TABLE_LOCAL: u32 = 255;
+const EAGAIN: u32 = 11;
+const ENETUNREACH: u32 = 101;
+const AF_INET6: u8 = 10;
+const KERNEL: u64 = 1 << 63;
+
+/// What must have been looked up for a packet.
+pub(super) struct Asked<'a> {
+    pub(super) saddr: &'a [u8; 16],
+    pub(super) daddr: &'a [u8; 16],
+    /// 0 when the ports are not those of the header that was routed.
+    pub(super) proto: u8,
+    pub(super) sport: u16,
+    pub(super) dport: u16,
+    pub(super) netns: u32,
+    /// The device that the packet came in by, 0 for local output.
+    pub(super) iif: u32,
+    pub(super) mark: u32,
+}
+
+impl<'a> Asked<'a> {
+    /// For a packet: for the header around it when it is encapsulated, whose dst entry it has.
+    #[inline(always)]
+    pub(super) fn of(p: &'a Packet, netns: u32, iif: u32, mark: u32) -> Self {
+        let (t, outer) = (&p.tuple, p.outer.family != 0);
+        Self {
+            saddr: if outer { &p.outer.saddr } else { &t.saddr },
+            daddr: if outer { &p.outer.daddr } else { &t.daddr },
+            proto: if outer || t.later_fragment != 0 {
+                0
+            } else {
+                t.proto
+            },
+            sport: t.sport,
+            dport: t.dport,
+            netns,
+            iif,
+            mark,
+        }
+    }
+}
 
 #[inline(always)]
 fn words(a: &[u8; 16]) -> [u32; 4] {
@@ -29,63 +85,161 @@ pub(super) fn same(a: &[u8; 16], b: &[u8; 16]) -> bool {
     ((a[0] ^ b[0]) | (a[1] ^ b[1]) | (a[2] ^ b[2]) | (a[3] ^ b[3])) == 0
 }
 
-/// Slot of a pair of addresses.
+/// One of the two places for a pair of addresses and an input device; the other is its neighbour
+/// (`index ^ 1`).
 #[inline(always)]
-pub(super) fn index(saddr: &[u8; 16], daddr: &[u8; 16]) -> u32 {
+fn index(saddr: &[u8; 16], daddr: &[u8; 16], iif: u32) -> u32 {
     let (s, d) = (words(saddr), words(daddr));
     let s = s[0] ^ s[1] ^ s[2] ^ s[3];
     let d = d[0] ^ d[1] ^ d[2] ^ d[3];
-    (s.wrapping_mul(0x9e37_79b1) ^ d.wrapping_mul(0x85eb_ca6b)) >> 20
+    let mixed =
+        s.wrapping_mul(0x9e37_79b1) ^ d.wrapping_mul(0x85eb_ca6b) ^ iif.wrapping_mul(0xc2b2_ae35);
+    mixed >> 16
 }
 
-/// The lookup for exactly these addresses; `None` when it is another's or too old.
+/// Keeps a lookup in the place of the last one that asked for the same, else of the older one of
+/// two. True when the last one that asked for the same had found no match in its table.
 #[inline(always)]
-fn find(saddr: &[u8; 16], daddr: &[u8; 16], netns: u32, now: u64) -> Option<&'static LookupSlot> {
-    // SAFETY: this CPU's own element; it is only read here.
-    let slot = unsafe { &*lookup_slot(index(saddr, daddr))? };
-    let fresh = now.wrapping_sub(slot.ts_ns) < MAX_AGE_NS;
-    if fresh && slot.netns == netns && same(&slot.saddr, saddr) && same(&slot.daddr, daddr) {
-        Some(slot)
-    } else {
-        None
+pub(super) fn keep(s: &LookupSlot) -> bool {
+    let i = index(&s.saddr, &s.daddr, s.iif);
+    let (Some(one), Some(other)) = (lookup_slot(i), lookup_slot(i ^ 1)) else {
+        return false;
+    };
+    // SAFETY: this CPU's own elements; the references end before the place is written.
+    let (at, again) = unsafe {
+        if asks_the_same(&*one, s) {
+            (i, true)
+        } else if asks_the_same(&*other, s) {
+            (i ^ 1, true)
+        } else if (*one).ts_ns <= (*other).ts_ns {
+            (i, false)
+        } else {
+            (i ^ 1, false)
+        }
+    };
+    let place = if at == i { one } else { other };
+    // SAFETY: as above.
+    let missed = unsafe { again && (*place).errno == EAGAIN };
+    // A hook that interrupts the copy must not take half of it: without a time it fits nothing.
+    // SAFETY: as above.
+    unsafe {
+        (&raw mut (*place).ts_ns).write_volatile(0);
+        let mut copy = *s;
+        copy.ts_ns = 0;
+        place.write_volatile(copy);
+        (&raw mut (*place).ts_ns).write_volatile(s.ts_ns);
     }
+    set_last_lookup(at);
+    missed
+}
+
+#[inline(always)]
+fn asks_the_same(a: &LookupSlot, b: &LookupSlot) -> bool {
+    a.netns == b.netns
+        && a.iif == b.iif
+        && a.mark == b.mark
+        && same(&a.daddr, &b.daddr)
+        && same(&a.saddr, &b.saddr)
+}
+
+/// The lookup that asked for these addresses by this device; `None` when there is none, or it is
+/// too old, or it was another flow's.
+#[inline(always)]
+fn find(a: &Asked<'_>, saddr: &[u8; 16], iif: u32, now: u64) -> Option<&'static LookupSlot> {
+    let i = index(saddr, a.daddr, iif);
+    // SAFETY: this CPU's own elements; they are only read here.
+    let (one, other) = unsafe { (&*lookup_slot(i)?, &*lookup_slot(i ^ 1)?) };
+    let (is_one, is_other) = (
+        fits(one, a, saddr, iif, now),
+        fits(other, a, saddr, iif, now),
+    );
+    if is_one && one.mark == a.mark {
+        return Some(one);
+    }
+    if is_other && other.mark == a.mark {
+        return Some(other);
+    }
+    // The mark was changed after the lookup, as kube-proxy does when it masquerades.
+    let last = if is_one && (!is_other || one.ts_ns > other.ts_ns) {
+        one
+    } else if is_other {
+        other
+    } else {
+        return None;
+    };
+    (now.wrapping_sub(last.ts_ns) < MARK_AGE_NS).then_some(last)
+}
+
+#[inline(always)]
+fn fits(slot: &LookupSlot, a: &Asked<'_>, saddr: &[u8; 16], iif: u32, now: u64) -> bool {
+    now.wrapping_sub(slot.ts_ns) < MAX_AGE_NS
+        && slot.netns == a.netns
+        && slot.iif == iif
+        && same(&slot.saddr, saddr)
+        && same(&slot.daddr, a.daddr)
+        && same_ports(slot, a)
+}
+
+/// Not the lookup of another protocol or port, as far as both say theirs.
+#[inline(always)]
+fn same_ports(slot: &LookupSlot, a: &Asked<'_>) -> bool {
+    if slot.proto == 0 || a.proto == 0 {
+        return true;
+    }
+    if slot.iif == IIF_OUTPUT && slot.proto != a.proto {
+        return false;
+    }
+    let with_ports = a.proto == PROTO_TCP || a.proto == PROTO_UDP || a.proto == PROTO_SCTP;
+    !with_ports
+        || ((slot.dport == 0 || slot.dport == a.dport)
+            && (slot.sport == 0 || slot.sport == a.sport))
 }
 
 /// Adds what the lookup of this packet says to the decision read from its dst entry.
 ///
-/// `iif` is the device it came in by, 0 for local output (whose lookup says 1, loopback, and may
-/// have left the source open).
+/// A local sender's lookup may have left the source open.
 #[inline(always)]
-pub(super) fn join(route: &mut Route, t: &Tuple, netns: u32, iif: u32, now: u64) {
-    let lookup_iif = if iif == 0 { OUTPUT } else { iif };
-    let mut slot = find(&t.saddr, &t.daddr, netns, now);
-    if slot.is_none() && iif == 0 {
-        slot = find(&[0; 16], &t.daddr, netns, now);
+pub(super) fn join(route: &mut Route, a: &Asked<'_>, now: u64) {
+    let iif = if a.iif == 0 { IIF_OUTPUT } else { a.iif };
+    let mut slot = find(a, a.saddr, iif, now);
+    if a.iif != 0 {
+        let output = find(a, a.saddr, IIF_OUTPUT, now);
+        if let Some(output) = output
+            && output.by_program != 0
+            && slot.is_none_or(|input| input.ts_ns < output.ts_ns)
+        {
+            slot = Some(output);
+            route.about |= ABOUT_OUTPUT;
+        }
+    } else if slot.is_none() {
+        slot = find(a, &[0; 16], iif, now);
     }
     let Some(slot) = slot else { return };
-    if slot.family != t.family {
+    if route.how & ROUTE_DST != 0 && !agree(route, slot, a) {
         return;
     }
-    if slot.iif != lookup_iif {
-        if slot.by_program == 0 {
-            return;
-        }
-        route.about |= ABOUT_OUTPUT;
-    }
-    if slot.errno == 0 && route.how & ROUTE_DST != 0 && slot.oif != route.oif {
-        // one of several next hops: the event always names the first one
-        route.how |= ROUTE_OTHER_NEXTHOP;
-    }
     route.how |= ROUTE_LOOKUP;
-    // Local and main share one trie until the first rule is added, so that the event for a local
-    // route says 254 then.
-    route.table = if route.kind == 2 && slot.table == 254 {
-        TABLE_LOCAL
+    route.asked = if same(&slot.saddr, a.saddr) {
+        ASKED
     } else {
-        slot.table
+        ASKED | ASKED_ANY_SOURCE
     };
+    route.asked_mark = slot.mark;
+    route.asked_uid = slot.uid;
+    route.asked_oif = slot.bound;
+    route.asked_tos = slot.tos;
     if route.kind == 0 {
         route.kind = slot.kind;
+    }
+    if route.oif == 0 {
+        route.oif = slot.oif;
+    }
+    if slot.errno == EAGAIN {
+        // no table had a match
+        if route.error == 0 {
+            route.error = ENETUNREACH;
+        }
+        return;
     }
     if route.error == 0 {
         route.error = slot.errno;
@@ -93,20 +247,87 @@ pub(super) fn join(route: &mut Route, t: &Tuple, netns: u32, iif: u32, now: u64)
     if route.metric == 0 {
         route.metric = slot.metric;
     }
-    if route.oif == 0 {
-        route.oif = slot.oif;
+    if route.table == 0 {
+        route.table = table(slot, route.kind);
     }
 }
 
-/// The reversed lookup that source validation made for this packet: the device that `rp_filter`
-/// expected it on.
+/// The lookup led to this dst entry. Where it names another next hop, the route must have several.
 #[inline(always)]
-pub(super) fn reverse(route: &mut Route, t: &Tuple, netns: u32, now: u64) {
-    let Some(slot) = find(&t.daddr, &t.saddr, netns, now) else {
+fn agree(route: &mut Route, slot: &LookupSlot, a: &Asked<'_>) -> bool {
+    if slot.errno != 0 {
+        return route.error != 0;
+    }
+    if route.table != 0 && route.table != slot.table {
+        return false;
+    }
+    // what is refused or delivered here has lo as its device
+    if route.error != 0 || route.kind == LOCAL || route.kind == BROADCAST {
+        return true;
+    }
+    // the dst of a smaller path MTU may name the destination as its gateway
+    let other_gateway = slot.gw_family != 0
+        && slot.gw_family == route.gw_family
+        && !same(&slot.gateway, &route.gateway)
+        && !same(a.daddr, &route.gateway);
+    if slot.oif == route.oif && !other_gateway {
+        return true;
+    }
+    route.how |= ROUTE_OTHER_NEXTHOP;
+    has_several(slot)
+}
+
+/// The route that was found has several next hops, or may have: a nexthop object.
+#[inline(always)]
+fn has_several(slot: &LookupSlot) -> bool {
+    if slot.family == FAMILY_IPV6 {
+        return slot.several != 0;
+    }
+    match fib_info(slot) {
+        0 => true,
+        info => read::<i32>(info, Off::FibInfoNhs) > 1,
+    }
+}
+
+/// Address of the `fib_info` of an IPv4 lookup, 0 for a nexthop object. Read later than the event,
+/// and so by the fault-safe way.
+#[inline(always)]
+fn fib_info(slot: &LookupSlot) -> u64 {
+    if slot.nhc < KERNEL || read::<u8>(slot.nhc, Off::NhcFamily) == AF_INET6 {
+        return 0;
+    }
+    // struct fib_nh begins with its fib_nh_common
+    let info: u64 = read(slot.nhc, Off::FibNhParent);
+    if info < KERNEL { 0 } else { info }
+}
+
+/// Local and main share one trie until the first rule is added: the event says main for both.
+#[inline(always)]
+fn table(slot: &LookupSlot, kind: u8) -> u32 {
+    if slot.table != TABLE_MAIN || (kind != LOCAL && kind != BROADCAST) {
+        return slot.table;
+    }
+    match fib_info(slot) {
+        0 => TABLE_LOCAL,
+        info => read(info, Off::FibInfoTable),
+    }
+}
+
+/// The reversed lookup that source validation made for a packet that ended before it had a dst: the
+/// device that `rp_filter` expected it on. It is the last lookup of this CPU, or the packet ended
+/// before one was made.
+#[inline(always)]
+pub(super) fn reverse(route: &mut Route, a: &Asked<'_>) {
+    let Some(slot) = last_lookup() else { return };
+    if slot.netns != a.netns || !same(&slot.saddr, a.daddr) || !same(&slot.daddr, a.saddr) {
         return;
-    };
+    }
     route.how |= ROUTE_LOOKUP | ROUTE_REVERSED;
-    route.table = slot.table;
     route.oif = slot.oif;
-    route.error = slot.errno;
+    if slot.errno == EAGAIN {
+        route.error = ENETUNREACH;
+    } else {
+        route.error = slot.errno;
+        route.table = slot.table;
+    }
 }

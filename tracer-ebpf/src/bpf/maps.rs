@@ -15,7 +15,7 @@ use tracer_abi::{
     route::{FailKey, FailValue, LookupSlot},
 };
 
-use super::work::{Hook, Work};
+use super::work::{Hook, LookupWork, Work};
 
 // The tables are hashes, not LRU: an LRU evicts silently. User space ages them.
 #[map]
@@ -41,15 +41,27 @@ static NO_LOSS: HashMap<u64, u32> = HashMap::with_max_entries(1_024, 0);
 #[map]
 static WORK: PerCpuArray<Work> = PerCpuArray::with_max_entries(Hook::COUNT, 0);
 /// The last lookups on this CPU, by addresses: a packet leaves on the CPU that routed it, within
-/// the same batch (64 packets at most), so 256 places lose none in practice.
+/// the same batch (64 packets at most), so that pairs of 512 places lose hardly any.
 #[map]
 static LOOKUPS: PerCpuArray<LookupSlot> = PerCpuArray::with_max_entries(LOOKUP_SLOTS, 0);
-/// Namespace of the last packet received on this CPU: the only way to tell where an input lookup
-/// of IPv4 that found nothing belongs (the tracepoint has neither device nor namespace then).
+/// Where a lookup is put together: one place for each family, whose programs may interrupt each
+/// other but not themselves.
 #[map]
-static LAST_RX: PerCpuArray<u32> = PerCpuArray::with_max_entries(1, 0);
+static ASKING: PerCpuArray<LookupWork> = PerCpuArray::with_max_entries(2, 0);
+#[map]
+static LAST: PerCpuArray<Last> = PerCpuArray::with_max_entries(1, 0);
 
-pub(super) const LOOKUP_SLOTS: u32 = 256;
+const LOOKUP_SLOTS: u32 = 1024;
+
+/// What this CPU did last.
+#[repr(C)]
+struct Last {
+    /// Namespace of the last packet received: the only way to tell where an input lookup of IPv4
+    /// that found nothing belongs (the tracepoint has neither device nor namespace then).
+    netns: u32,
+    /// Place of the last lookup since then, plus one; 0 for none.
+    lookup: u32,
+}
 
 #[unsafe(no_mangle)]
 static OFF: [u32; OFF_COUNT] = [0; OFF_COUNT];
@@ -142,21 +154,49 @@ pub(super) fn work(hook: Hook) -> Option<&'static mut Work> {
     WORK.get_ptr_mut(hook as u32).map(|p| unsafe { &mut *p })
 }
 
+/// Working memory of a lookup: 0 IPv4, 1 IPv6.
+#[inline(always)]
+pub(super) fn lookup_work(family: u32) -> Option<&'static mut LookupWork> {
+    // SAFETY: as in `work`.
+    ASKING.get_ptr_mut(family).map(|p| unsafe { &mut *p })
+}
+
 #[inline(always)]
 pub(super) fn lookup_slot(i: u32) -> Option<*mut LookupSlot> {
     LOOKUPS.get_ptr_mut(i & (LOOKUP_SLOTS - 1))
 }
 
+/// A packet was received; lookups of earlier ones are over.
 #[inline(always)]
 pub(super) fn set_last_rx(netns: u32) {
-    if let Some(p) = LAST_RX.get_ptr_mut(0) {
+    if let Some(p) = LAST.get_ptr_mut(0) {
         // SAFETY: this CPU's own element.
-        unsafe { *p = netns };
+        unsafe { *p = Last { netns, lookup: 0 } };
     }
 }
 
 #[inline(always)]
 pub(super) fn last_rx() -> u32 {
     // SAFETY: this CPU's own element.
-    LAST_RX.get_ptr(0).map_or(0, |p| unsafe { *p })
+    LAST.get_ptr(0).map_or(0, |p| unsafe { (*p).netns })
+}
+
+#[inline(always)]
+pub(super) fn set_last_lookup(place: u32) {
+    if let Some(p) = LAST.get_ptr_mut(0) {
+        // SAFETY: this CPU's own element.
+        unsafe { (*p).lookup = place.wrapping_add(1) };
+    }
+}
+
+/// The last lookup on this CPU since a packet was received.
+#[inline(always)]
+pub(super) fn last_lookup() -> Option<&'static LookupSlot> {
+    // SAFETY: this CPU's own elements; the place is only read.
+    unsafe {
+        match (*LAST.get_ptr(0)?).lookup {
+            0 => None,
+            place => lookup_slot(place - 1).map(|p| &*p),
+        }
+    }
 }

@@ -5,7 +5,7 @@ use tracer_abi::{
     flow::FlowValue,
     key::FlowKey,
     parse::{Packet, Window},
-    route::Route,
+    route::{FailKey, FailValue, LookupSlot, Route},
 };
 
 /// Bytes of `struct sk_buff` from `_skb_refdst` on that one read brings in; user space checks that
@@ -38,4 +38,12 @@ pub(super) struct Work {
     pub(super) drop: DropValue,
     pub(super) icmp_key: IcmpKey,
     pub(super) icmp: IcmpValue,
+}
+
+/// Working memory of a fib hook.
+#[repr(C)]
+pub(super) struct LookupWork {
+    pub(super) slot: LookupSlot,
+    pub(super) key: FailKey,
+    pub(super) fail: FailValue,
 }

@@ -24,8 +24,9 @@ use zerocopy::{FromBytes, Immutable, KnownLayout};
 
 use crate::{
     event::{
-        Body, Change, Counters, DropPlace, DropSample, Event, HopSample, IcmpSample, Ifindex,
-        KtimeNs, NeighFailure, NetnsId, PacketSample, RouteFailure, TcpNotice, TcpWhat,
+        Asked, Body, Change, Counters, DropPlace, DropSample, Event, HopSample, How, IcmpSample,
+        Ifindex, KtimeNs, NeighFailure, NetnsId, PacketSample, RouteDecision, RouteFailure,
+        TcpNotice, TcpWhat, Why,
     },
     inventory::Names,
 };
@@ -105,7 +106,10 @@ impl Decoder {
         let value = &record.value;
         let key = convert::hop_key(&record.key)?;
         let route = match record.key.dir {
-            DIR_OUT => route::decision(&value.route)?,
+            DIR_OUT => route::decision(&value.route)?.map(|decision| RouteDecision {
+                changed: (value.changed_ns != 0).then_some(KtimeNs(value.changed_ns)),
+                ..decision
+            }),
             _ => None,
         };
         let body = Body::Hop(HopSample {
@@ -165,7 +169,7 @@ impl Decoder {
             bytes: value.bytes,
             first: KtimeNs(value.first_ns),
             last: KtimeNs(value.last_ns),
-            route: route::decision(&value.route)?,
+            route: route::decision(&value.route)?.map(ended),
             mtu: (value.mtu != 0).then_some(value.mtu),
             max_len: value.max_len,
             mark: value.mark,
@@ -205,6 +209,14 @@ impl Decoder {
             netns: NetnsId(key.netns),
             table: value.table,
             errno: value.errno,
+            asked: Asked {
+                mark: value.mark,
+                uid: value.uid,
+                oif: (value.bound != 0).then_some(Ifindex(value.bound)),
+                tos: value.tos as u8,
+                any_source: key.tuple.saddr == [0; 16],
+            },
+            by_rule: false,
             count: value.count,
             first: KtimeNs(value.first_ns),
             last: KtimeNs(value.last_ns),
@@ -212,6 +224,18 @@ impl Decoder {
             comm: String::from_utf8_lossy(comm).into_owned(),
         });
         Ok(Event { at, body })
+    }
+}
+
+/// A packet that ended without a dst entry was not routed yet.
+fn ended(decision: RouteDecision) -> RouteDecision {
+    if decision.how == How::Inferred && !decision.bridged {
+        RouteDecision {
+            why: Some(Why::EndedBefore),
+            ..RouteDecision::unknown(How::Unknown)
+        }
+    } else {
+        decision
     }
 }
 

@@ -1,12 +1,12 @@
 //! Route decisions: how they are known and what they say.
 
 use tracer_abi::route::{
-    ABOUT_OUTPUT, ROUTE_DST, ROUTE_FAKE, ROUTE_LOOKUP, ROUTE_LWTUNNEL, ROUTE_METADATA,
-    ROUTE_NO_DST, ROUTE_OTHER_NEXTHOP, ROUTE_REVERSED, Route,
+    ABOUT_OUTPUT, ASKED, ASKED_ANY_SOURCE, ROUTE_DST, ROUTE_FAKE, ROUTE_LOOKUP, ROUTE_LWTUNNEL,
+    ROUTE_METADATA, ROUTE_NO_DST, ROUTE_OTHER_NEXTHOP, ROUTE_REVERSED, Route,
 };
 
 use super::{DecodeError, convert};
-use crate::event::{How, Ifindex, RouteDecision, RouteKind};
+use crate::event::{Asked, How, Ifindex, RouteDecision, RouteKind};
 
 /// Prefix length that is not known.
 const PREFIX_UNKNOWN: u8 = 255;
@@ -51,6 +51,9 @@ pub(super) fn decision(raw: &Route) -> Result<Option<RouteDecision>, DecodeError
         bridged: false,
         source_check: raw.how & ROUTE_REVERSED != 0,
         bypass: raw.about & ABOUT_OUTPUT != 0,
+        changed: None,
+        asked: asked(raw),
+        why: None,
         how: how(raw.how)?,
     }))
 }
@@ -66,6 +69,16 @@ fn without_dst(raw: &Route) -> RouteDecision {
         dev: known(raw.oif).filter(|_| advised).map(Ifindex),
         ..RouteDecision::unknown(How::Inferred)
     }
+}
+
+fn asked(raw: &Route) -> Option<Asked> {
+    (raw.asked & ASKED != 0).then(|| Asked {
+        mark: raw.asked_mark,
+        uid: raw.asked_uid,
+        oif: known(raw.asked_oif).map(Ifindex),
+        tos: raw.asked_tos,
+        any_source: raw.asked & ASKED_ANY_SOURCE != 0,
+    })
 }
 
 fn known(n: u32) -> Option<u32> {

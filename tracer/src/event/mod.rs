@@ -10,7 +10,7 @@ mod tuple;
 pub use encap::{Encap, EncapKey, EncapKind};
 pub use id::{Dir, Ifindex, KtimeNs, NetnsId};
 pub use notice::{IcmpSample, NeighFailure, RouteFailure, TcpNotice, TcpWhat};
-pub use route::{How, RouteDecision, RouteKind};
+pub use route::{Asked, How, RouteDecision, RouteKind, Why};
 pub use sample::{Change, Counters, DropPlace, DropSample, HopKey, HopSample, PacketSample};
 pub use tuple::{Proto, Tuple};
 

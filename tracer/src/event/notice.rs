@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::{Dir, Ifindex, KtimeNs, NetnsId, Tuple};
+use super::{Asked, Dir, Ifindex, KtimeNs, NetnsId, Tuple};
 
 /// A local sender's lookup found no usable route.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +15,11 @@ pub struct RouteFailure {
     pub table: u32,
     /// Positive errno: 101 no route, 22 blackhole, 113 unreachable, 13 prohibit.
     pub errno: u32,
+    /// What the lookup asked for beside the addresses.
+    pub asked: Asked,
+    /// The errno is that of a refusing rule, by the configuration: such a rule gives no event, only
+    /// the tables before it do.
+    pub by_rule: bool,
     /// Failed walks.
     pub count: u64,
     /// First one.

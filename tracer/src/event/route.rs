@@ -4,7 +4,7 @@ use std::{fmt, net::IpAddr};
 
 use serde::{Deserialize, Serialize};
 
-use super::Ifindex;
+use super::{Ifindex, KtimeNs};
 
 /// Result type of a route, as `ip route` prints it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -85,8 +85,10 @@ pub enum How {
     Dst,
     /// Read from the packet's dst entry; no lookup was seen, the route was cached.
     Cached,
-    /// No dst entry: worked out from the egress device.
+    /// No dst entry: worked out from the egress device or the node's configuration.
     Inferred,
+    /// Not known; [`Why`] says why.
+    Unknown,
 }
 
 impl How {
@@ -97,8 +99,53 @@ impl How {
             Self::Dst => "dst",
             Self::Cached => "cached",
             Self::Inferred => "inferred",
+            Self::Unknown => "unknown",
         }
     }
+}
+
+/// Why a decision is not known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Why {
+    /// The packet had no dst entry, though it came in by a device.
+    NotRouted,
+    /// The packet had no dst entry and was made on this node.
+    PacketSocket,
+    /// The packet ended without a dst entry.
+    EndedBefore,
+}
+
+impl Why {
+    /// One clause for a person.
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::NotRouted => {
+                "the packet carried no route: it was not routed here, or another BPF program \
+                 redirected it"
+            }
+            Self::EndedBefore => "it ended before a route was chosen for it",
+            Self::PacketSocket => {
+                "the packet carried no route: it was sent through a packet socket or by another BPF \
+                 program"
+            }
+        }
+    }
+}
+
+/// What a lookup asked for beside the addresses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Asked {
+    /// Mark at that time; the packet may have lost it since.
+    pub mark: u32,
+    /// User of the socket; 0 for packets of others.
+    pub uid: u32,
+    /// Device that the socket is bound to.
+    pub oif: Option<Ifindex>,
+    /// The DS field without the ECN bits.
+    pub tos: u8,
+    /// The sender left the source address open: rules with `from` did not apply.
+    pub any_source: bool,
 }
 
 /// What routing decided for a packet.
@@ -130,6 +177,12 @@ pub struct RouteDecision {
     /// Routing did not send the packet this way: it has no dst entry, or it came in and was looked
     /// up for output (`bpf_redirect_neigh`).
     pub bypass: bool,
+    /// When the decision for this flow last became another; `None` when it never did.
+    pub changed: Option<KtimeNs>,
+    /// What the lookup asked for; `None` when it was not seen.
+    pub asked: Option<Asked>,
+    /// Why it is not known.
+    pub why: Option<Why>,
     /// How it is known.
     pub how: How,
 }
@@ -150,6 +203,9 @@ impl RouteDecision {
             bridged: false,
             source_check: false,
             bypass: false,
+            changed: None,
+            asked: None,
+            why: None,
             how,
         }
     }

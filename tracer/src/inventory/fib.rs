@@ -143,6 +143,15 @@ pub struct Rule {
     pub uid_range: Option<(u32, u32)>,
     /// `ipproto`.
     pub ip_proto: Option<u8>,
+    /// `tos` or `dscp`: the DS field without the ECN bits.
+    #[serde(default)]
+    pub tos: Option<u8>,
+    /// `sport`, first and last.
+    #[serde(default)]
+    pub sport: Option<(u16, u16)>,
+    /// `dport`, first and last.
+    #[serde(default)]
+    pub dport: Option<(u16, u16)>,
     /// `suppress_prefixlength`.
     pub suppress_prefix_len: Option<u32>,
     /// `not`.

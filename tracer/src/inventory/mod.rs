@@ -3,9 +3,11 @@
 //! Filled by `net` from netlink when live and from a capture file otherwise. Nothing here asks
 //! the kernel for anything.
 
+mod explain;
 mod fib;
 mod link;
 mod lookup;
+mod matching;
 mod names;
 mod netns;
 mod program;
@@ -17,9 +19,11 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+pub use explain::{Explained, Seen};
 pub use fib::{FdbEntry, Neighbour, Nexthop, Prefix, Route, Rule, RuleAction, table_name};
 pub use link::{Address, Link, LinkKind, Role};
-pub use lookup::{Explained, Match, Query, Seen};
+pub use lookup::{AskedFor, Query, Transport};
+pub use matching::Match;
 pub use names::{DropReasons, Names, Symbols};
 pub use netns::Netns;
 pub use program::{TcHook, TcProgram};

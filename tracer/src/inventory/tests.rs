@@ -118,6 +118,9 @@ impl Build {
             fwmark: None,
             uid_range: None,
             ip_proto: None,
+            tos: None,
+            sport: None,
+            dport: None,
             suppress_prefix_len: None,
             invert: false,
             table,
@@ -313,6 +316,8 @@ fn query<'a>(src: &str, dst: &str, iif: Option<&'a str>) -> Query<'a> {
         dst,
         iif,
         mark: 0,
+        transport: None,
+        asked: None,
     }
 }
 
@@ -369,8 +374,9 @@ fn ruled(change: impl FnOnce(&mut Rule)) -> Netns {
 )]
 #[case::nop(ruled(|r| r.action = RuleAction::Nop), false)]
 #[case::another_family(ruled(|r| r.ipv6 = true), false)]
-#[case::port_is_not_known(ruled(|r| r.text = "from all sport 80 lookup 100".into()), false)]
-#[case::user_is_not_known(ruled(|r| r.uid_range = Some((0, 99))), false)]
+#[case::port_is_not_known(ruled(|r| r.sport = Some((80, 80))), false)]
+#[case::packets_of_others_have_user_0(ruled(|r| r.uid_range = Some((0, 99))), true)]
+#[case::another_user(ruled(|r| r.uid_range = Some((1, 99))), false)]
 #[case::device_called_tos(
     ruled(|r| (r.iif, r.text) = (Some("eth0".into()), "from all iif tos lookup 100".into())), true
 )]
@@ -439,7 +445,8 @@ fn a_decision_is_explained_by_the_configuration_that_gives_it() {
     let netns = two_uplinks().done();
     let explained = |q: &Query<'_>, seen: &Seen| {
         let found = netns.explain(q, seen)?;
-        Some((found.rule, found.route.table, found.route.dst.to_string()))
+        let route = found.route?;
+        Some((found.rule, route.table, route.dst.to_string()))
     };
     let out = query("10.0.17.5", "8.8.8.8", Some("eni1"));
     let unicast = RouteKind::Unicast;
@@ -448,11 +455,11 @@ fn a_decision_is_explained_by_the_configuration_that_gives_it() {
         explained(&out, &by_rule),
         Some((Some(1536), 6, "default".into()))
     );
-    // the mark or the user chose another table than a lookup now would
+    // not by the rules as they are now: none is named
     let by_main = seen(&netns, unicast, None, Some("10.0.0.1"), "ens5");
     assert_eq!(
         explained(&out, &by_main),
-        Some((Some(32766), 254, "default".into()))
+        Some((None, 254, "default".into()))
     );
     let nowhere = seen(&netns, unicast, None, Some("10.0.0.99"), "ens5");
     assert_eq!(explained(&out, &nowhere), None);
@@ -475,7 +482,7 @@ fn a_table_that_no_rule_leads_to_is_still_named() {
     let q = query("10.1.0.1", "10.9.1.1", None);
     let found = seen(&netns, RouteKind::Unicast, Some(77), None, "eth0");
     let found = netns.explain(&q, &found).unwrap();
-    assert_eq!((found.rule, found.route.table), (None, 77));
+    assert_eq!((found.rule, found.route.unwrap().table), (None, 77));
 }
 
 #[test]

@@ -4,6 +4,7 @@ use super::{
     Drop,
     chain::Chain,
     draft::Draft,
+    explain::refusal,
     flow::Scope,
     record::{DropTotals, answer},
     topology::Topology,
@@ -147,6 +148,12 @@ fn own(drafts: &mut Vec<Draft>, tuple: Tuple, scope: Scope) -> &mut Draft {
 
 /// Gives a failed lookup to the local sender's direction.
 pub(super) fn attach_failure(drafts: &mut Vec<Draft>, failure: &RouteFailure, topology: &Topology) {
+    let refused = refusal(&topology.inventory, failure);
+    let failure = &RouteFailure {
+        errno: refused.unwrap_or(failure.errno),
+        by_rule: refused.is_some(),
+        ..failure.clone()
+    };
     let scope = Scope {
         netns: failure.netns,
         dev: None,

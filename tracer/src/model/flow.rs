@@ -105,6 +105,8 @@ pub struct Decision {
     /// A BPF program sent the packet on, past routing: the names of those that may have been it,
     /// none when no program is known where it came from. `None` when the stack sent it on.
     pub redirected_by: Option<Vec<Arc<str>>>,
+    /// Why something of it is not known.
+    pub why: Option<String>,
 }
 
 /// Packets of a flow that ended at one place of this node.

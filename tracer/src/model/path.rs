@@ -4,16 +4,11 @@ use super::{
     Decision, Drop, Hop, Step,
     chain::{Chain, ChainStep, Leg},
     draft::Draft,
-    explain::{Explain, Lookup},
+    explain::{EACCES, EHOSTUNREACH, EINVAL, ENETUNREACH, Explain, Lookup, transport},
     redirect::redirected,
     topology::Topology,
 };
-use crate::event::{Dir, How, RouteDecision, RouteFailure, RouteKind, Tuple};
-
-const EACCES: u32 = 13;
-const EINVAL: u32 = 22;
-const ENETUNREACH: u32 = 101;
-const EHOSTUNREACH: u32 = 113;
+use crate::event::{Dir, How, RouteDecision, RouteFailure, RouteKind, Tuple, Why};
 
 /// The steps of a direction in the order of its packets.
 pub(super) fn path(draft: &Draft, topology: &Topology, explain: &dyn Explain) -> Vec<Step> {
@@ -77,10 +72,27 @@ fn decision_before(
             _ => route,
         }
     };
+    let route = if route.how == How::Inferred && !bridged && redirected_by.is_none() {
+        not_routed(route, leg)
+    } else {
+        route
+    };
     Some(Decision {
         redirected_by,
         ..explained(route, &lookup(leg), leg.route_changes, explain)
     })
+}
+
+/// The packet carried no route, was not bridged, and came in by no device with a program.
+fn not_routed(route: RouteDecision, leg: &Leg) -> RouteDecision {
+    RouteDecision {
+        how: How::Unknown,
+        why: Some(match leg.key.in_dev {
+            Some(_) => Why::NotRouted,
+            None => Why::PacketSocket,
+        }),
+        ..route
+    }
 }
 
 /// From one port of a bridge to another without a decision. Only `br_netfilter` marks such packets.
@@ -117,6 +129,11 @@ fn lookup(leg: &Leg) -> Lookup {
         // a program looks up as if the packet were sent from here
         iif: leg.key.in_dev.filter(|_| !for_output),
         mark: leg.mark,
+        transport: leg
+            .encap
+            .is_none()
+            .then(|| transport(&leg.key.tuple))
+            .flatten(),
     }
 }
 
@@ -148,6 +165,7 @@ fn explained(
         matched: found.matched,
         changes,
         redirected_by: None,
+        why: route.why.map(|why| why.text().to_owned()).or(found.why),
     }
 }
 
@@ -156,6 +174,8 @@ fn back_to_source(lookup: &Lookup) -> Lookup {
     Lookup {
         src: lookup.dst,
         dst: lookup.src,
+        // the reverse lookup has no ports
+        transport: None,
         ..*lookup
     }
 }
@@ -175,6 +195,7 @@ fn last_decision(draft: &Draft, topology: &Topology, explain: &dyn Explain) -> O
             .map(|l| l.mark)
             .last()
             .unwrap_or(0),
+        transport: transport(&draft.tuple),
     };
     let route = dropped_by(draft)
         .or_else(|| {
@@ -268,9 +289,15 @@ pub(super) fn errno_name(errno: u32) -> String {
 fn failed(failure: &RouteFailure) -> RouteDecision {
     RouteDecision {
         kind: kind_of_errno(failure.errno).unwrap_or(RouteKind::Unknown),
-        table: Some(failure.table),
+        // the last table that had no match is not the one that decided
+        table: (failure.errno != ENETUNREACH && !failure.by_rule).then_some(failure.table),
         errno: failure.errno,
-        ..RouteDecision::unknown(How::Lookup)
+        asked: Some(failure.asked),
+        ..RouteDecision::unknown(if failure.by_rule {
+            How::Inferred
+        } else {
+            How::Lookup
+        })
     }
 }
 

@@ -1,12 +1,12 @@
 //! From the kernel's tables and records into the model.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use tracer_abi::{
     counter::Counter,
     drop::{DropKey, DropRecord, DropValue, IcmpRecord},
     flow::{FlowRecord, FlowValue},
-    key::FlowKey,
+    key::{FAMILY_IPV6, FlowKey, Tuple},
     record::RouteFailRecord,
     route::FailKey,
 };
@@ -31,6 +31,17 @@ const DROPS_FULL_ENOUGH: usize = 16_384 / 2;
 const WALK_NS: u64 = 10_000_000;
 /// Clocks of two CPUs may differ a little: entries this much older are read again.
 const SLACK_NS: u64 = 10_000_000;
+
+/// The same lookup with its source left open.
+fn any_source(key: &FailKey) -> FailKey {
+    FailKey {
+        tuple: Tuple {
+            saddr: [0; 16],
+            ..key.tuple
+        },
+        ..*key
+    }
+}
 
 /// Reads the kernel side into a model.
 pub(super) struct Feed {
@@ -101,7 +112,17 @@ impl Feed {
                 ));
             }
         })?;
+        // a socket of IPv6 without a source looks up once to choose one, and again with it
+        let mut with_source = HashSet::new();
+        probe.route_fails.scan(|key, _| {
+            if key.tuple.family == FAMILY_IPV6 && key.tuple.saddr != [0; 16] {
+                with_source.insert(any_source(key));
+            }
+        })?;
         probe.route_fails.scan(|key, value| {
+            if with_source.contains(key) {
+                return;
+            }
             let settled = now.0.saturating_sub(value.last_ns) > WALK_NS;
             let known = self.failed.get(key).copied().unwrap_or(0);
             if settled && value.count > known {

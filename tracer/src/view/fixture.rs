@@ -158,7 +158,11 @@ pub(crate) fn encap(src: &str, dst: &str) -> Encap {
 
 pub(crate) fn decision(table: Option<u32>, dev: Option<Ifindex>) -> Decision {
     Decision {
+        why: None,
         decision: RouteDecision {
+            changed: None,
+            asked: None,
+            why: None,
             kind: RouteKind::Unicast,
             table,
             gateway: None,

@@ -243,7 +243,7 @@ pub struct Route {
     pub prefsrc: Option<IpAddr>,
     /// Positive errno, 0 for none.
     pub errno: u32,
-    /// `lookup`, `dst`, `cached`, `inferred`.
+    /// `lookup`, `dst`, `cached`, `inferred`, `unknown`.
     pub how: &'static str,
     /// Destination of the configured route that matched.
     pub matched: Option<String>,
@@ -259,6 +259,10 @@ pub struct Route {
     pub source_check: bool,
     /// How often the decision changed.
     pub changes: u32,
+    /// When it last did.
+    pub changed: Option<String>,
+    /// Why something of it is not known.
+    pub why: Option<String>,
 }
 
 /// Packets that ended at one place.

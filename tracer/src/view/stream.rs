@@ -295,6 +295,8 @@ mod tests {
             queued: 1,
         };
         let failure = RouteFailure {
+            asked: crate::event::Asked::default(),
+            by_rule: false,
             tuple: fixture::udp(),
             netns: HOME,
             table: 254,

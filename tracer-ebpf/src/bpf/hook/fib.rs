@@ -14,32 +14,29 @@ use aya_ebpf::{
 use tracer_abi::{
     counter::Counter,
     key::{FAMILY_IPV4, FAMILY_IPV6, Tuple},
-    offset::Off,
+    offset::{ABSENT, Off},
     route::{FailKey, FailValue, LookupSlot},
 };
 
 use crate::bpf::{
     kmem::{ld, read},
     lookup,
-    maps::{ROUTE_FAILS, count, last_rx, lookup_slot, netns_scope, off},
+    maps::{ROUTE_FAILS, count, last_rx, lookup_work, netns_scope, off},
+    work::LookupWork,
 };
 
 /// `EAGAIN`: this table has no match, the next rule is tried.
 const EAGAIN: u32 = 11;
 /// `ENETUNREACH`: what the sender gets when no table had a match.
 const ENETUNREACH: u32 = 101;
+const AF_INET: u8 = 2;
+const AF_INET6: u8 = 10;
+/// The bits of the DS field that are no part of the DSCP (RFC 3168).
+const ECN: u8 = 3;
 /// `flowi_common.flowic_iif` of an output lookup.
 const IIF_OUTPUT: u32 = 1;
 /// `FLOWI_FLAG_ANYSRC` of `net/flow.h`.
 const FLOWI_FLAG_ANYSRC: u8 = 1;
-
-/// One lookup in the terms of both families.
-struct Lookup {
-    slot: LookupSlot,
-    proto: u8,
-    sport: u16,
-    dport: u16,
-}
 
 #[btf_tracepoint(function = "fib_table_lookup")]
 fn tracer_fib4(ctx: BtfTracePointContext) -> i32 {
@@ -73,30 +70,30 @@ fn tracer_fib4(ctx: BtfTracePointContext) -> i32 {
             return 0;
         }
         count(Counter::Lookups);
-        let mut l = Lookup {
-            slot: LookupSlot {
-                saddr: [0; 16],
-                daddr: [0; 16],
-                ts_ns: bpf_ktime_get_ns(),
-                netns,
-                iif,
-                table: ctx.arg(0),
-                oif,
-                errno: err.unsigned_abs(),
-                metric: 0,
-                family: FAMILY_IPV4,
-                kind: 0,
-                by_program: by_program(flow, iif),
-                reserved: [0; 5],
-            },
-            proto: ld(flow, Off::FlowProto),
-            sport: 0,
-            dport: 0,
-        };
-        put4(&mut l.slot.saddr, ld(flow, Off::Flow4Saddr));
-        put4(&mut l.slot.daddr, ld(flow, Off::Flow4Daddr));
+        let Some(w) = lookup_work(0) else { return 0 };
+        let l = &mut w.slot;
+        asked(l, flow, iif);
+        l.family = FAMILY_IPV4;
+        l.kind = 0;
+        l.metric = 0;
+        l.several = 0;
+        l.netns = netns;
+        l.table = ctx.arg(0);
+        l.oif = oif;
+        l.errno = err.unsigned_abs();
+        l.nhc = nhc as u64;
+        l.tos = if off(Off::FlowDscp) == ABSENT as usize {
+            ld::<u8>(flow, Off::FlowTos)
+        } else {
+            ld::<u8>(flow, Off::FlowDscp)
+        } & !ECN;
+        put4(&mut l.saddr, ld(flow, Off::Flow4Saddr));
+        put4(&mut l.daddr, ld(flow, Off::Flow4Daddr));
+        if nhc != 0 {
+            gateway4(l, nhc);
+        }
         (l.dport, l.sport) = ports(flow + off(Off::Flow4Uli));
-        keep(&l);
+        keep(w);
     }
     0
 }
@@ -123,40 +120,38 @@ fn tracer_fib6(ctx: BtfTracePointContext) -> i32 {
         }
         let of_table: usize = ld(f6i, Off::F6iTable);
         let kind: u8 = ld(result, Off::Res6Type);
-        let (mut oif, mut metric) = (0, 0);
+        let Some(w) = lookup_work(1) else { return 0 };
+        let l = &mut w.slot;
+        asked(l, flow, iif);
+        l.family = FAMILY_IPV6;
+        l.nhc = 0;
+        l.netns = netns;
+        l.kind = kind;
+        l.saddr = ld(flow, Off::Flow6Saddr);
+        l.daddr = ld(flow, Off::Flow6Daddr);
+        let label: u32 = ld(flow, Off::Flow6Label);
+        l.tos = (u32::from_be(label) >> 20) as u8 & !ECN;
         // the null entry belongs to no table: no match here, the next rule is tried
-        let mut errno = EAGAIN;
+        l.errno = EAGAIN;
+        (l.oif, l.metric, l.several) = (0, 0, 0);
         if of_table != 0 {
-            errno = errno_of(kind);
-            metric = ld(f6i, Off::F6iMetric);
+            l.errno = errno_of(kind);
+            l.metric = ld(f6i, Off::F6iMetric);
+            let object: usize = ld(f6i, Off::F6iNh);
+            l.several = u8::from(object != 0 || ld::<u32>(f6i, Off::F6iSiblings) != 0);
             let nh: usize = ld(result, Off::Res6Nh);
             if nh != 0 {
-                oif = read::<i32>((nh + off(Off::Nh6Common)) as u64, Off::NhcOif) as u32;
+                l.oif = ld::<i32>(nh, Off::Nh6Oif) as u32;
+                if ld::<u8>(nh, Off::Nh6GwFamily) == AF_INET6 {
+                    l.gw_family = FAMILY_IPV6;
+                    l.gateway = ld(nh, Off::Nh6Gw);
+                }
             }
         }
         let table = ctx.arg::<*const u8>(2) as usize;
-        let mut l = Lookup {
-            slot: LookupSlot {
-                saddr: read(flow as u64, Off::Flow6Saddr),
-                daddr: read(flow as u64, Off::Flow6Daddr),
-                ts_ns: bpf_ktime_get_ns(),
-                netns,
-                iif,
-                table: ld(table, Off::Table6Id),
-                oif,
-                errno,
-                metric,
-                family: FAMILY_IPV6,
-                kind,
-                by_program: by_program(flow, iif),
-                reserved: [0; 5],
-            },
-            proto: ld(flow, Off::FlowProto),
-            sport: 0,
-            dport: 0,
-        };
+        l.table = ld(table, Off::Table6Id);
         (l.dport, l.sport) = ports(flow + off(Off::Flow6Uli));
-        keep(&l);
+        keep(w);
     }
     0
 }
@@ -171,6 +166,44 @@ unsafe fn by_program(flow: usize, iif: u32) -> u8 {
     unsafe {
         let any = ld::<u8>(flow, Off::FlowFlags) & FLOWI_FLAG_ANYSRC != 0;
         u8::from(iif == IIF_OUTPUT && any && ld::<i32>(flow, Off::FlowOif) != 0)
+    }
+}
+
+/// What both families ask for in the same members; the addresses are cleared.
+#[inline(always)]
+unsafe fn asked(l: &mut LookupSlot, flow: usize, iif: u32) {
+    l.saddr = [0; 16];
+    l.daddr = [0; 16];
+    l.gateway = [0; 16];
+    l.gw_family = 0;
+    l.iif = iif;
+    // SAFETY: by contract of the caller, a BTF pointer to a flow.
+    unsafe {
+        l.ts_ns = bpf_ktime_get_ns();
+        l.mark = ld(flow, Off::FlowMark);
+        l.uid = ld(flow, Off::FlowUid);
+        l.bound = ld::<i32>(flow, Off::FlowOif) as u32;
+        l.proto = ld(flow, Off::FlowProto);
+        l.by_program = by_program(flow, iif);
+    }
+}
+
+/// The gateway of an IPv4 route, which may be an address of IPv6.
+#[inline(always)]
+unsafe fn gateway4(l: &mut LookupSlot, nhc: usize) {
+    // SAFETY: a BTF pointer that is not NULL; `nhc_gw` is a union that begins with the address.
+    unsafe {
+        match ld::<u8>(nhc, Off::NhcGwFamily) {
+            AF_INET => {
+                l.gw_family = FAMILY_IPV4;
+                put4(&mut l.gateway, read(nhc as u64, Off::NhcGw));
+            }
+            AF_INET6 => {
+                l.gw_family = FAMILY_IPV6;
+                l.gateway = read(nhc as u64, Off::NhcGw);
+            }
+            _ => {}
+        }
     }
 }
 
@@ -216,26 +249,22 @@ fn current_netns() -> u32 {
 
 /// Puts the lookup where the packet will find it, and keeps account of failed walks.
 #[inline(always)]
-fn keep(l: &Lookup) {
-    let s = &l.slot;
-    let Some(p) = lookup_slot(lookup::index(&s.saddr, &s.daddr)) else {
-        return;
-    };
-    // SAFETY: this CPU's own element.
-    let old = unsafe { &mut *p };
+fn keep(w: &mut LookupWork) {
+    let l = &w.slot;
+    let missed = lookup::keep(l);
     // a program's lookup is for a packet that came in: no local sender asked
-    if s.iif == IIF_OUTPUT && s.by_program == 0 && l.proto != 0 && !is_multicast(s) {
-        if s.errno != 0 {
-            fail(l);
-        } else if old.errno == EAGAIN
-            && old.iif == IIF_OUTPUT
-            && old.netns == s.netns
-            && lookup::same(&old.daddr, &s.daddr)
-        {
-            take_back(l);
-        }
+    if l.iif != IIF_OUTPUT || l.by_program != 0 || l.proto == 0 || is_multicast(l) {
+        return;
     }
-    *old = *s;
+    if l.errno == 0 && !missed {
+        return;
+    }
+    fail_key(w);
+    if w.slot.errno != 0 {
+        fail(w);
+    } else {
+        take_back(w);
+    }
 }
 
 #[inline(always)]
@@ -248,64 +277,68 @@ fn is_multicast(s: &LookupSlot) -> bool {
 }
 
 #[inline(always)]
-fn fail_key(l: &Lookup) -> FailKey {
-    FailKey {
+fn fail_key(w: &mut LookupWork) {
+    let l = &w.slot;
+    w.key = FailKey {
         tuple: Tuple {
-            saddr: l.slot.saddr,
-            daddr: l.slot.daddr,
+            saddr: l.saddr,
+            daddr: l.daddr,
             sport: l.sport,
             dport: l.dport,
-            family: l.slot.family,
+            family: l.family,
             proto: l.proto,
             later_fragment: 0,
             encap: 0,
             vni: 0,
         },
-        netns: l.slot.netns,
-    }
+        netns: l.netns,
+    };
 }
 
 /// A walk did not find a route in this table.
 #[inline(always)]
-fn fail(l: &Lookup) {
-    let key = fail_key(l);
-    let s = &l.slot;
-    let errno = if s.errno == EAGAIN {
+fn fail(w: &mut LookupWork) {
+    let l = &w.slot;
+    let errno = if l.errno == EAGAIN {
         ENETUNREACH
     } else {
-        s.errno
+        l.errno
     };
-    if let Some(v) = ROUTE_FAILS.get_ptr_mut(&key) {
+    if let Some(v) = ROUTE_FAILS.get_ptr_mut(&w.key) {
         // SAFETY: a map value; senders on other CPUs may race, the count is then off by one.
         let v = unsafe { &mut *v };
-        if s.table == v.first_table {
+        if l.table == v.first_table {
             v.count += 1;
         }
-        v.table = s.table;
+        v.table = l.table;
         v.errno = errno;
-        v.last_ns = s.ts_ns;
+        v.last_ns = l.ts_ns;
         return;
     }
-    let value = FailValue {
+    w.fail = FailValue {
         count: 1,
-        first_ns: s.ts_ns,
-        last_ns: s.ts_ns,
-        first_table: s.table,
-        table: s.table,
+        first_ns: l.ts_ns,
+        last_ns: l.ts_ns,
+        first_table: l.table,
+        table: l.table,
         errno,
+        mark: l.mark,
+        uid: l.uid,
+        bound: l.bound,
+        tos: u32::from(l.tos),
         pid: (bpf_get_current_pid_tgid() >> 32) as u32,
         comm: bpf_get_current_comm().unwrap_or([0; 16]),
     };
     // No record: whether the walk failed is known only when it ended. User space reads the table.
-    if ROUTE_FAILS.insert(&key, &value, 0).is_err() {
+    if ROUTE_FAILS.insert(&w.key, &w.fail, 0).is_err() {
         count(Counter::RouteFailsFull);
     }
 }
 
 /// A later table answered: the walk did not fail.
 #[inline(always)]
-fn take_back(l: &Lookup) {
-    if let Some(v) = ROUTE_FAILS.get_ptr_mut(&fail_key(l)) {
+fn take_back(w: &LookupWork) {
+    if let Some(v) = ROUTE_FAILS.get_ptr_mut(&w.key) {
         // SAFETY: as in `fail`.
         let v = unsafe { &mut *v };
         if v.count > 0 {

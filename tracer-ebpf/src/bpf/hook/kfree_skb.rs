@@ -16,7 +16,7 @@ use crate::bpf::{
     dst,
     emit::{WAKE, emit},
     kmem::{Linear, add, ld, read},
-    lookup,
+    lookup::{self, Asked},
     maps::{DROPS, count, netns_scope, no_loss, off, work},
     skb::{Layout, parse_into, segments, wanted},
     work::{Hook, Work},
@@ -236,23 +236,19 @@ fn decide(w: &mut Work, e: &Ended, now: u64) {
     if e.edge || w.packet.tuple.family == 0 {
         return;
     }
-    let mut t = w.packet.tuple;
-    if w.packet.outer.family != 0 {
-        t.saddr = w.packet.outer.saddr;
-        t.daddr = w.packet.outer.daddr;
-        t.family = w.packet.outer.family;
+    let asked = Asked::of(&w.packet, e.at.netns, w.drop_key.flow.iif, e.mark);
+    if w.route.how & ROUTE_NO_DST == 0 {
+        lookup::join(&mut w.route, &asked, now);
+        return;
     }
-    lookup::join(&mut w.route, &t, e.at.netns, w.drop_key.flow.iif, now);
-    if w.route.how & ROUTE_NO_DST != 0 {
-        // dropped before routing was done: source validation looks the reverse way
-        let mut back = Route {
-            prefix_len: 255,
-            ..Route::default()
-        };
-        lookup::reverse(&mut back, &t, e.at.netns, now);
-        if back.how != 0 {
-            w.route = back;
-        }
+    // dropped before routing was done: source validation looks the reverse way
+    let mut back = Route {
+        prefix_len: 255,
+        ..Route::default()
+    };
+    lookup::reverse(&mut back, &asked);
+    if back.how != 0 {
+        w.route = back;
     }
 }
 

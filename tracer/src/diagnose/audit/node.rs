@@ -11,7 +11,7 @@ use super::super::{
 };
 use crate::{
     event::{Ifindex, RouteKind},
-    inventory::{Inventory, Link, Netns, Prefix, Query, Role, Route},
+    inventory::{AskedFor, Inventory, Link, Netns, Prefix, Query, Role, Route},
 };
 
 /// `RTPROT_KERNEL`: connected routes.
@@ -98,6 +98,9 @@ pub(super) fn default_from(ns: &Netns, src: IpAddr) -> Option<&Route> {
         dst: elsewhere(src.is_ipv6()),
         iif: None,
         mark: 0,
+        transport: None,
+        // a socket bound to the address
+        asked: Some(AskedFor::default()),
     };
     let (_, route) = ns.lookup(&query)?;
     (route.kind == RouteKind::Unicast && route.dst.is_default()).then_some(route)
@@ -111,6 +114,8 @@ pub(super) fn route_to(ns: &Netns, dst: IpAddr) -> Option<&Route> {
         dst,
         iif: None,
         mark: 0,
+        transport: None,
+        asked: None,
     };
     Some(ns.lookup(&query)?.1)
 }

@@ -254,6 +254,9 @@ impl Lab {
                 fwmark: None,
                 uid_range: None,
                 ip_proto: None,
+                tos: None,
+                sport: None,
+                dport: None,
                 suppress_prefix_len: None,
                 invert: false,
                 table,
@@ -485,6 +488,8 @@ impl Seen {
     /// A local sender's failed lookups.
     pub(super) fn failed(mut self, errno: u32, count: u64) -> Self {
         self.failures.push(RouteFailure {
+            asked: crate::event::Asked::default(),
+            by_rule: false,
             tuple: self.tuple,
             netns: HOME,
             table: 254,
@@ -623,7 +628,11 @@ fn decision(lab: &Lab, step: &str, ipv6: bool) -> Decision {
     let words: Vec<&str> = step.split_whitespace().collect();
     let after = |key: &str| words.iter().position(|w| *w == key).map(|i| words[i + 1]);
     Decision {
+        why: None,
         decision: RouteDecision {
+            changed: None,
+            asked: None,
+            why: None,
             kind: RouteKind::Unicast,
             table: Some(254),
             gateway: after("via").map(ip),
@@ -667,6 +676,9 @@ impl Ended {
             first: KtimeNs(SECOND),
             last: KtimeNs(self.last * SECOND),
             route: routed.then(|| RouteDecision {
+                changed: None,
+                asked: None,
+                why: None,
                 kind: RouteKind::Unknown,
                 table: None,
                 gateway: None,

@@ -320,6 +320,9 @@ impl Lab {
 
 fn route(kind: RouteKind, dev: Option<Ifindex>) -> RouteDecision {
     RouteDecision {
+        changed: None,
+        asked: None,
+        why: None,
         kind,
         table: None,
         gateway: None,

@@ -32,6 +32,8 @@ fn no_route_for_forwarded_packets() {
 fn no_route_for_a_local_sender_is_a_flow_without_packets() {
     let (mut lab, pod) = node();
     let failure = RouteFailure {
+        asked: crate::event::Asked::default(),
+        by_rule: false,
         tuple: there(),
         netns: pod,
         table: 254,

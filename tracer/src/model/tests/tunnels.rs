@@ -66,6 +66,7 @@ fn outer_decisions_are_explained_with_outer_addresses() {
     impl Explain for Echo {
         fn explain(&self, lookup: &Lookup, _: &RouteDecision) -> Option<Explanation> {
             Some(Explanation {
+                why: None,
                 rule: Some(lookup.mark),
                 prefsrc: Some(lookup.src),
                 table: Some(254),

@@ -67,8 +67,6 @@ pub(in crate::net) fn rules(
 struct More {
     tos: u8,
     dscp: Option<u8>,
-    sport: Option<(u16, u16)>,
-    dport: Option<(u16, u16)>,
     tun_id: Option<u64>,
     suppress_ifgroup: Option<u32>,
     realms: Option<u32>,
@@ -97,6 +95,9 @@ pub(super) fn parse(body: &[u8], defects: &Defects) -> Option<Rule> {
         fwmark: None,
         uid_range: None,
         ip_proto: None,
+        tos: (tos != 0).then_some(tos),
+        sport: None,
+        dport: None,
         suppress_prefix_len: None,
         invert: more.flags & FIB_RULE_INVERT != 0,
         table: u32::from(table),
@@ -117,6 +118,8 @@ pub(super) fn parse(body: &[u8], defects: &Defects) -> Option<Rule> {
             FRA_TABLE => rule.table = attr.u32()?,
             FRA_UID_RANGE => rule.uid_range = pair(&attr),
             FRA_IP_PROTO => rule.ip_proto = attr.u8(),
+            FRA_SPORT_RANGE => rule.sport = ports(&attr),
+            FRA_DPORT_RANGE => rule.dport = ports(&attr),
             FRA_SUPPRESS_PREFIXLEN => rule.suppress_prefix_len = unless_all_ones(&attr),
             _ => more.take(&attr),
         }
@@ -127,6 +130,7 @@ pub(super) fn parse(body: &[u8], defects: &Defects) -> Option<Rule> {
         (0, 0) => None,
         given => Some(given),
     };
+    rule.tos = rule.tos.or(more.dscp.map(|dscp| dscp << 2));
     rule.action = action_of(action, goto);
     rule.text = text(&rule, &more, family);
     Some(rule)
@@ -159,8 +163,6 @@ fn unless_all_ones(attr: &Attr<'_>) -> Option<u32> {
 impl More {
     fn take(&mut self, attr: &Attr<'_>) {
         match attr.kind {
-            FRA_SPORT_RANGE => self.sport = ports(attr),
-            FRA_DPORT_RANGE => self.dport = ports(attr),
             FRA_TUN_ID => self.tun_id = attr.be64().filter(|n| *n != 0),
             FRA_SUPPRESS_IFGROUP => self.suppress_ifgroup = unless_all_ones(attr),
             FRA_FLOW => self.realms = attr.u32().filter(|n| *n != 0),
@@ -218,7 +220,7 @@ fn text(rule: &Rule, more: &More, family: u8) -> String {
     if let Some(proto) = rule.ip_proto {
         words.push(format!("ipproto {}", proto_name(proto)));
     }
-    for (word, range) in [("sport", more.sport), ("dport", more.dport)] {
+    for (word, range) in [("sport", rule.sport), ("dport", rule.dport)] {
         match range {
             Some((from, to)) if from == to => words.push(format!("{word} {from}")),
             Some((from, to)) => words.push(format!("{word} {from}-{to}")),

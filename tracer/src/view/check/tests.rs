@@ -245,6 +245,8 @@ fn findings_fail_when_they_concern_the_flows(
 fn a_failed_lookup_is_traffic() {
     let mut f = fixture::flow(fixture::udp(), Direction::default());
     f.route_failures = vec![crate::event::RouteFailure {
+        asked: crate::event::Asked::default(),
+        by_rule: false,
         tuple: fixture::udp(),
         netns: fixture::HOME,
         table: 253,

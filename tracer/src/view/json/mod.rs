@@ -243,6 +243,8 @@ fn route(
         redirected_by: r.redirected_by.clone(),
         source_check: d.source_check,
         changes: r.changes,
+        changed: d.changed.map(|at| cx.clock.rfc3339(at)),
+        why: r.why.clone(),
     }
 }
 

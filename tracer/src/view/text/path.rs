@@ -136,10 +136,11 @@ impl Text<'_> {
             let sep = if text.is_empty() { "" } else { ": " };
             text = format!("{by}{sep}{text}");
         }
-        for tail in [Some(d.how.name().to_owned()), changed(r.changes)]
-            .into_iter()
-            .flatten()
-        {
+        let how = match d.why {
+            Some(why) => format!("{}: {}", d.how.name(), why.text()),
+            None => d.how.name().to_owned(),
+        };
+        for tail in [Some(how), changed(r.changes)].into_iter().flatten() {
             let sep = if text.is_empty() { "" } else { ", " };
             text = format!("{text}{sep}{tail}");
         }

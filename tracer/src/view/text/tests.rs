@@ -193,6 +193,8 @@ fn a_failed_lookup_in_a_pod() {
 
 fn failure(comm: &str) -> RouteFailure {
     RouteFailure {
+        asked: crate::event::Asked::default(),
+        by_rule: false,
         tuple: fixture::udp(),
         netns: POD,
         table: 253,

@@ -1,0 +1,39 @@
+//! All cases, for the runs that repeat them under other conditions.
+
+use anyhow::Result;
+use harness::confusion::Case;
+
+use crate::{forwarding, local_output, multipath, neighbour, policy, results, source};
+
+/// Every case of every file.
+pub(crate) fn all() -> Result<Vec<Case>> {
+    Ok(vec![
+        local_output::sockets(),
+        forwarding::plain(),
+        forwarding::changed(),
+        forwarding::moved(),
+        policy::from(),
+        policy::to(),
+        policy::iif(),
+        policy::walk(),
+        policy::suppress(),
+        policy::forwarded_mark(),
+        policy::sockets(),
+        policy::ambiguous(),
+        results::forwarded(),
+        results::local(),
+        results::delivered(),
+        multipath::ecmp(),
+        multipath::local_ecmp(),
+        multipath::group(),
+        multipath::object(),
+        multipath::equal_defaults(),
+        source::strict()?,
+        source::loose()?,
+        source::loose_nowhere()?,
+        source::martian()?,
+        source::preferred(),
+        neighbour::failed(),
+        neighbour::late(),
+    ])
+}

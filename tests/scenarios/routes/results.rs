@@ -1,0 +1,138 @@
+//! Result types: what a lookup can end with beside a next hop.
+
+use anyhow::Result;
+use harness::Topology;
+use harness::confusion::{Case, Load, Wanted};
+use harness::traffic::Udp;
+use serde_json::json;
+
+use crate::lab::{self, A, MAIN};
+
+/// Type, destination network and errno.
+const REFUSED: [(&str, u32); 3] = [("blackhole", 22), ("unreachable", 113), ("prohibit", 13)];
+
+fn topology(name: &str) -> Topology {
+    let mut lab = lab::node(name);
+    for (n, (kind, _)) in REFUSED.iter().enumerate() {
+        lab = lab
+            .route("n1", &format!("{kind} 10.3{n}.0.0/24"))
+            .route("n1", &format!("{kind} fd3{n}::/64"));
+    }
+    lab.route("n1", "throw 10.34.0.0/24 table 100")
+        .route("n1", "throw fd34::/64 table 100")
+        .ip("n1", "rule add pref 50 to 10.36.0.0/24 prohibit")
+        .ip6("n1", "rule add pref 50 to fd36::/64 prohibit")
+        .ip("n1", "rule add pref 100 lookup 100")
+        .ip6("n1", "rule add pref 100 lookup 100")
+}
+
+/// What a destination must end with.
+struct Refusal {
+    /// Third part of `10.3N.0.9` and `fd3N::9`.
+    net: u32,
+    kind: &'static str,
+    rule: Option<u32>,
+    table: Option<u32>,
+    errno: u32,
+}
+
+fn refusals() -> Vec<Refusal> {
+    let by_main = (0..).zip(REFUSED).map(|(net, (kind, errno))| Refusal {
+        net,
+        kind,
+        rule: Some(MAIN.0),
+        table: Some(MAIN.1),
+        errno,
+    });
+    let without_table = |net, kind, rule, errno| Refusal {
+        net,
+        kind,
+        rule,
+        table: None,
+        errno,
+    };
+    by_main
+        .chain([
+            // a throw, and then nothing
+            without_table(4, "none", None, 101),
+            without_table(5, "none", None, 101),
+            // a rule refuses
+            without_table(6, "prohibit", Some(50), 13),
+        ])
+        .collect()
+}
+
+fn refused(name: &str, from: &str, how: &[&str]) -> Case {
+    let mut case = Case::new(name, topology("res"));
+    for refusal in refusals() {
+        let Refusal {
+            net: n,
+            kind,
+            rule,
+            table,
+            errno,
+        } = refusal;
+        for dst in [format!("10.3{n}.0.9"), format!("fd3{n}::9")] {
+            let family = usize::from(dst.contains(':'));
+            let src = (from == "a").then_some(A[family]);
+            let decision = json!({"type": kind, "rule": rule, "table": table, "errno": errno,
+                "gateway": null, "dev": null, "how": how});
+            let udp = Udp::to(&lab::at(&dst, 7)).wait(std::time::Duration::from_millis(50));
+            case = case.flow(
+                lab::udp(&format!("{kind}{n}."), from, udp, (src, &dst)).request(
+                    Wanted::ends()
+                        .decision(decision)
+                        .also(json!({"outcome": "dropped"})),
+                ),
+            );
+        }
+    }
+    case
+}
+
+/// Packets of others.
+pub(crate) fn forwarded() -> Case {
+    refused("refused", "a", &["lookup"])
+}
+
+/// Of the node itself: no packet is made. A refusing rule gives no event; the configuration tells.
+pub(crate) fn local() -> Case {
+    refused("refused local", "n1", &["lookup", "inferred"])
+}
+
+/// Delivered on the node: its address, and a broadcast.
+pub(crate) fn delivered() -> Case {
+    let mut case = Case::new("delivered", lab::node("del"));
+    for family in 0..2 {
+        let dst = ["10.1.0.1", "fd01::1"][family];
+        case = case.echo("n1", dst).flow(
+            lab::udp(
+                "own",
+                "a",
+                Udp::to(&lab::at(dst, 7)),
+                (Some(A[family]), dst),
+            )
+            .request(
+                Wanted::ends()
+                    .decision(json!({"type": "local", "rule": 0, "table": 255, "how": "inferred"}))
+                    .also(json!({"outcome": "delivered"})),
+            ),
+        );
+    }
+    case
+}
+
+#[test]
+fn refused_on_the_way_through() -> Result<()> {
+    forwarded().run(Load::Quiet)?.agree()
+}
+
+#[test]
+fn refused_to_a_socket_of_the_node() -> Result<()> {
+    local().run(Load::Quiet)?.agree()
+}
+
+#[test]
+fn delivered_here() -> Result<()> {
+    delivered().run(Load::Quiet)?.agree()
+}

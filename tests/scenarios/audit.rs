@@ -91,7 +91,7 @@ fn without_root_it_says_the_same_about_the_node() -> Result<()> {
         "{by_nobody:#}"
     );
     ensure!(
-        ids(&by_nobody) == ["duplicate-default", "rp-filter"],
+        ids(&by_nobody) == ["duplicate-default", "duplicate-default", "rp-filter"],
         "{by_nobody:#}"
     );
     // what it cannot see forbids a pass, and is said

@@ -147,6 +147,8 @@ fn topology(mode: &str) -> Topology {
     special(lab, mode)
         .reach("n1", "10.0.0.2")
         .reach("n1", "fd00::2")
+        .reach("p1", "10.244.1.11")
+        .reach("p1", "fd44:1::11")
 }
 
 /// Direct routes to the pods of n2 and n3.

@@ -129,9 +129,13 @@ fn topology(mode: &str) -> Topology {
             .route("n1", "10.244.2.0/24 via 10.0.0.9")
             .route("n1", "fd44:2::/64 via fd00::9"),
     };
-    fault(lab, mode)
+    let lab = fault(lab, mode)
         .reach("n1", "10.0.0.9")
-        .reach("n1", "fd00::9")
+        .reach("n1", "fd00::9");
+    match mode {
+        "forwarding" | "blackhole" | "refused" | "hoplimit" => lab,
+        _ => lab.reach("p1", "10.244.2.20").reach("p1", "fd44:2::20"),
+    }
 }
 
 fn fault(lab: Topology, mode: &str) -> Topology {

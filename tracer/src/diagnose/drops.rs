@@ -130,6 +130,13 @@ fn by_symbol(ctx: &Context<'_>, hit: &Hit<'_>, symbol: &str) -> Cause {
         "vxlan_xmit" => Cause::NoFdb,
         "ip_fragment" | "ip6_fragment" => Cause::TooBig,
         "ip_rcv_finish_core" => source_refused(ctx, hit),
+        "__udp4_lib_rcv" | "__udp6_lib_rcv" if is_port_unreachable(hit) => Cause::NoSocket,
+        // those that fit were taken
+        "udp_queue_rcv_one_skb" | "udpv6_queue_rcv_one_skb"
+            if hit.drop.count < hit.trace.dir().packets =>
+        {
+            Cause::RcvbufFull
+        }
         "ip_forward" | "ip6_forward" => forward_refused(ctx, hit),
         s if POLICY_SYMBOLS.contains(&s) => Cause::Policy,
         // before 6.1 a host that does not forward ends packets like an unreachable route
@@ -142,6 +149,14 @@ fn by_symbol(ctx: &Context<'_>, hit: &Hit<'_>, symbol: &str) -> Cause {
         }),
         _ => Cause::Other,
     }
+}
+
+/// The receiver said that nobody listens. Without that a wrong checksum ends a datagram in the same
+/// function.
+fn is_port_unreachable(hit: &Hit<'_>) -> bool {
+    let said = if hit.ipv6() { (1, 4) } else { (3, 3) };
+    let mut errors = hit.trace.dir().icmp.iter();
+    errors.any(|i| (i.icmp_type, i.code) == said)
 }
 
 fn errno(hit: &Hit<'_>) -> u32 {

@@ -70,6 +70,7 @@ pub(crate) const NODE: &[Case] = &[
     Case {
         lab: "node-faults:csum",
         live: &["csum"],
+        needs_reasons: true,
         ..NONE
     },
     Case {

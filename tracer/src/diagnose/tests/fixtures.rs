@@ -486,6 +486,25 @@ fn single_drops() -> Vec<Fixture> {
             &["no-listener"],
         ),
         (
+            "nobody listens, 5.10",
+            native().with(
+                to_pod
+                    .clone()
+                    .icmp("10.244.1.10", (3, 3), None, false)
+                    .drop(ended("NOT_SPECIFIED@__udp4_lib_rcv", "lxc-p1", 3)),
+            ),
+            &["no-listener"],
+        ),
+        (
+            "buffer full, 5.10",
+            native().with(to_pod.clone().drop(ended(
+                "NOT_SPECIFIED@udp_queue_rcv_one_skb",
+                "lxc-p1",
+                2,
+            ))),
+            &["rcvbuf-full"],
+        ),
+        (
             "buffer full",
             native().with(to_pod.clone().drop(ended(
                 "SOCKET_RCVBUFF@udp_queue_rcv_one_skb",

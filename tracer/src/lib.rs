@@ -10,7 +10,8 @@
 //! - The **core** (`event inventory filter decode model diagnose view`) is pure: no root, no
 //!   netlink, no BPF, no clock. Live and replay differ only in who feeds the model.
 //! - The **edges** (`cluster kernel net probe terminal`) ask the machine and produce core types. The core
-//!   never calls an edge.
+//!   never calls an edge. `traffic` is the one that sends: the packets that `check --probe` was told
+//!   to send.
 //! - `pipeline` joins them and `cli` drives it. `cargo xtask layers` checks the allowed edges.
 
 pub mod cli;
@@ -26,4 +27,5 @@ pub mod net;
 pub mod pipeline;
 pub mod probe;
 pub mod terminal;
+pub mod traffic;
 pub mod view;

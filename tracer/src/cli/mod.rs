@@ -51,6 +51,11 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 fn dispatch(args: &Args) -> Result<u8> {
+    let junit = args.options.output == args::Format::Junit;
+    if junit && !matches!(args.command, Some(Command::Check(_))) {
+        output::complain(&anyhow::anyhow!("-o junit is for the verdicts of check"));
+        return Ok(USAGE);
+    }
     let out = Output::new(&args.options);
     match &args.command {
         None => live::run(&args.options, &args.watch, &args.filter, out),

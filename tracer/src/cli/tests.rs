@@ -4,10 +4,10 @@ use clap::CommandFactory as _;
 use rstest::rstest;
 
 use super::{
-    args::{CheckCommand, Color, Format, WatchCommand},
+    args::{CheckCommand, Color, Format, ProbeProto, WatchCommand},
     *,
 };
-use crate::view::check::Expectations;
+use crate::view::check::{Expectations, PathExpect};
 
 fn parse(line: &str) -> Result<Args, String> {
     let words = std::iter::once("tracer").chain(line.split_whitespace());
@@ -26,7 +26,7 @@ fn watch(line: &str) -> WatchCommand {
 
 fn check(line: &str) -> CheckCommand {
     match parse(line).unwrap().command {
-        Some(Command::Check(c)) => c,
+        Some(Command::Check(c)) => *c,
         other => panic!("{other:?}"),
     }
 }
@@ -76,26 +76,59 @@ fn common_options_stand_anywhere(#[case] line: &str) {
 
 #[rstest]
 #[case("check", Expectations::default())]
-#[case("check --via a --via b", Expectations { via: vec!["a".into(), "b".into()], ..Expectations::default() })]
-#[case("check --tunnel", Expectations { tunnel: Some(None), ..Expectations::default() })]
-#[case("check --tunnel=vx0", Expectations { tunnel: Some(Some("vx0".into())), ..Expectations::default() })]
-#[case("check --tunnel vxlan udp", Expectations { tunnel: Some(Some("vxlan".into())), ..Expectations::default() })]
-#[case("check --tunnel ::1", Expectations { tunnel: Some(None), ..Expectations::default() })]
-#[case("check --tunnel udp", Expectations { tunnel: Some(None), ..Expectations::default() })]
-#[case("check --no-tunnel --not-via e --table main", Expectations { no_tunnel: true, not_via: vec!["e".into()], table: Some("main".into()), ..Expectations::default() })]
+#[case("check --via a --via b", Expectations { forward: PathExpect { via: vec!["a".into(), "b".into()], ..PathExpect::default() }, ..Expectations::default() })]
+#[case("check --tunnel", Expectations { forward: PathExpect { tunnel: Some(None), ..PathExpect::default() }, ..Expectations::default() })]
+#[case("check --tunnel=vx0", Expectations { forward: PathExpect { tunnel: Some(Some("vx0".into())), ..PathExpect::default() }, ..Expectations::default() })]
+#[case("check --tunnel vxlan udp", Expectations { forward: PathExpect { tunnel: Some(Some("vxlan".into())), ..PathExpect::default() }, ..Expectations::default() })]
+#[case("check --tunnel ::1", Expectations { forward: PathExpect { tunnel: Some(None), ..PathExpect::default() }, ..Expectations::default() })]
+#[case("check --tunnel udp", Expectations { forward: PathExpect { tunnel: Some(None), ..PathExpect::default() }, ..Expectations::default() })]
+#[case("check --no-tunnel --not-via e --table main", Expectations { forward: PathExpect { no_tunnel: true, not_via: vec!["e".into()], table: Some("main".into()), ..PathExpect::default() }, ..Expectations::default() })]
+#[case("check --reply-via a --reply-not-via b --reply-table 6", Expectations { reply: PathExpect { via: vec!["a".into()], not_via: vec!["b".into()], table: Some("6".into()), ..PathExpect::default() }, ..Expectations::default() })]
+#[case("check --reply-tunnel vxlan udp", Expectations { reply: PathExpect { tunnel: Some(Some("vxlan".into())), ..PathExpect::default() }, ..Expectations::default() })]
+#[case("check --reply-no-tunnel --ignore policy-drop", Expectations { reply: PathExpect { no_tunnel: true, ..PathExpect::default() }, ignore: vec!["policy-drop".into()], ..Expectations::default() })]
 #[case("check --max-drops 0 --min-packets 9 --fail-on no-route", Expectations { max_drops: Some(0), min_packets: Some(9), fail_on: vec!["no-route".into()], ..Expectations::default() })]
 fn expectations(#[case] line: &str, #[case] expected: Expectations) {
-    assert_eq!(check(line).expect.expectations(), expected);
+    assert_eq!(check(line).check.expect.expectations(), expected);
 }
 
 #[test]
 fn check_looks_for_half_a_minute() {
-    assert_eq!(check("check").duration, Duration::from_secs(30));
+    assert_eq!(check("check").duration, None);
+    assert_eq!(args::DEFAULT_TIME, Duration::from_secs(30));
     let c = check("check dst host 10.1.2.3 --for 500ms --via ens6");
-    assert_eq!(
-        (c.filter.join(" ").as_str(), c.duration.as_millis()),
-        ("dst host 10.1.2.3", 500)
-    );
+    assert_eq!(c.check.filter_text(), "dst host 10.1.2.3");
+    assert_eq!(c.duration, Some(Duration::from_millis(500)));
+}
+
+#[rstest]
+#[case("check --from 10.1.2.3", "src host 10.1.2.3")]
+#[case(
+    "check tcp or udp --from 10.1.0.0/16 --to [fd00::1]:53",
+    "src net 10.1.0.0/16 and dst host fd00::1 and dst port 53 and (tcp or udp)"
+)]
+fn ends_are_a_part_of_the_filter(#[case] line: &str, #[case] filter: &str) {
+    assert_eq!(check(line).check.filter_text(), filter);
+}
+
+#[rstest]
+#[case("--probe 10.1.2.3", Ok(ProbeProto::Icmp))]
+#[case("--probe 10.1.2.3:53", Ok(ProbeProto::Tcp))]
+#[case("--probe [fd00::1]:53 --probe-proto udp", Ok(ProbeProto::Udp))]
+#[case("--probe fd00::1 --probe-size 1280", Ok(ProbeProto::Icmp))]
+#[case("--probe fd00::1 --probe-size 47", Err("at least 48"))]
+#[case("--probe 10.1.2.3 --probe-proto udp", Err("need a port"))]
+#[case("--probe 10.1.2.3:53 --probe-proto icmp", Err("has no port"))]
+#[case("--probe 10.1.2.3:53 --probe-size 1400", Err("has no payload"))]
+#[case("--probe 224.0.0.1", Err("one host"))]
+#[case("--probe 255.255.255.255", Err("one host"))]
+#[case("--probe 0.0.0.0", Err("one host"))]
+fn probes(#[case] options: &str, #[case] expected: Result<ProbeProto, &str>) {
+    let probe = check(&format!("check {options}")).check.probe;
+    match (probe.proto(), expected) {
+        (Ok(Some((_, proto))), Ok(wanted)) => assert_eq!(proto, wanted),
+        (Err(e), Err(part)) => assert!(e.contains(part), "{e}"),
+        (other, _) => panic!("{other:?}"),
+    }
 }
 
 #[rstest]
@@ -124,10 +157,36 @@ fn check_looks_for_half_a_minute() {
     "check --max-drops few",
     "error: invalid value 'few' for '--max-drops <N>': invalid digit found in string"
 )]
+#[case(
+    "check --fail-on no-rout",
+    "error: invalid value 'no-rout' for '--fail-on <FINDING>': there are: "
+)]
+#[case(
+    "check --from web",
+    "error: invalid value 'web' for '--from <ADDR[:PORT]|NET>': expected ADDR, NET/LEN, ADDR:PORT or [ADDR]:PORT"
+)]
+#[case(
+    "check --probe 10.0.0.1 --probe-count 1001",
+    "error: invalid value '1001' for '--probe-count <N>': 1001 is not in 1..=1000"
+)]
+#[case(
+    "check --probe 10.0.0.1 --probe-interval 1ms",
+    "error: invalid value '1ms' for '--probe-interval <TIME>': at least 10 ms"
+)]
 #[case("check --packets", "error: unexpected argument '--packets' found")]
 #[case("doctor udp", "error: unexpected argument 'udp' found")]
 fn usage_errors(#[case] line: &str, #[case] message: &str) {
-    assert_eq!(parse(line).unwrap_err(), message);
+    let error = parse(line).unwrap_err();
+    // lists of names are longer than what is worth repeating here
+    let whole = !message.ends_with(": ");
+    assert!(
+        if whole {
+            error == message
+        } else {
+            error.starts_with(message)
+        },
+        "{error}"
+    );
 }
 
 #[test]

@@ -27,6 +27,7 @@ pub use explain::{Explain, Explanation, Lookup, NoExplain};
 pub use flow::{
     Decision, Direction, Drop, Flow, FlowId, Hop, Loss, Outcome, Scope, Snapshot, Step,
 };
+pub use outcome::SENT_TO_MANY;
 pub use snapshot::{Model, ModelConfig, Orientation};
 
 #[cfg(test)]

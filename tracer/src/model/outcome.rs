@@ -21,6 +21,10 @@ pub(super) const ANSWER_WAIT: u64 = 1_000_000_000;
 /// found another way (a smaller size after PMTU discovery, a repaired route).
 const DROPS_OVER: u64 = 1_000_000_000;
 
+/// Why nothing is known of multicast and broadcast that came in.
+pub const SENT_TO_MANY: &str =
+    "it is sent to many, and whether a socket of this node takes it is not visible";
+
 const RST: u8 = 0x04;
 const SYN: u8 = 0x02;
 
@@ -113,8 +117,7 @@ fn main_exit(chain: &Chain) -> Option<Ifindex> {
 /// Why nothing is known of packets that came in and were not seen again.
 fn stayed(draft: &Draft, topology: &Topology) -> String {
     if is_to_many(draft, topology) {
-        return "it is sent to many, and whether a socket of this node takes it is not visible"
-            .into();
+        return SENT_TO_MANY.into();
     }
     if draft
         .chain

@@ -57,4 +57,21 @@ pub struct SessionEnd {
     pub snapshot: Arc<Snapshot>,
     /// What is wrong.
     pub findings: Vec<Finding>,
+    /// Why it ended.
+    pub ended: Ended,
+}
+
+/// Why a session ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// Its time was over.
+    Time,
+    /// Whoever was told of the events had enough.
+    Told,
+    /// SIGINT.
+    Interrupt,
+    /// SIGTERM.
+    Terminate,
+    /// SIGHUP.
+    Hangup,
 }

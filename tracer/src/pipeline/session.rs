@@ -15,7 +15,7 @@ use tokio::{
 };
 
 use super::{
-    PipelineEvent, Ready, SessionConfig, SessionEnd,
+    Ended, PipelineEvent, Ready, SessionConfig, SessionEnd,
     feed::Feed,
     start::{Started, attach, start},
 };
@@ -85,12 +85,12 @@ impl Signals {
         ]))
     }
 
-    async fn recv(&mut self) {
+    async fn recv(&mut self) -> Ended {
         let [interrupt, terminate, hangup] = &mut self.0;
         tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-            _ = hangup.recv() => {}
+            _ = interrupt.recv() => Ended::Interrupt,
+            _ = terminate.recv() => Ended::Terminate,
+            _ = hangup.recv() => Ended::Hangup,
         }
     }
 }
@@ -156,11 +156,18 @@ impl Session {
         let mut flow = on_event(PipelineEvent::Ready(&ready));
         let mut ticks = interval(self.tick);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut ended = Ended::Told;
         while flow.is_continue() {
             flow = tokio::select! {
                 biased;
-                () = signals.recv() => ControlFlow::Break(()),
-                () = until(deadline) => ControlFlow::Break(()),
+                signal = signals.recv() => {
+                    ended = signal;
+                    ControlFlow::Break(())
+                }
+                () = until(deadline) => {
+                    ended = Ended::Time;
+                    ControlFlow::Break(())
+                }
                 input = rx.recv() => match input {
                     Some(input) => self.take(input, on_event),
                     None => ControlFlow::Break(()),
@@ -194,7 +201,7 @@ impl Session {
         while let Ok(input) = rx.try_recv() {
             self.drain(input);
         }
-        self.end(ready)
+        self.end(ready, ended)
     }
 
     fn drain(&mut self, input: Input) {
@@ -322,7 +329,7 @@ impl Session {
         Ok((snapshot, findings))
     }
 
-    fn end(&mut self, ready: Ready) -> Result<SessionEnd> {
+    fn end(&mut self, ready: Ready, ended: Ended) -> Result<SessionEnd> {
         // a device that came just now has packets already, and its name is in the last change
         if self.reread.is_some() {
             self.read_again();
@@ -333,6 +340,7 @@ impl Session {
             inventory: self.inventory.clone(),
             snapshot,
             findings,
+            ended,
         })
     }
 }

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::{
     ViewContext,
-    check::{Judgement, Verdict},
+    check::{Judgement, Run, Verdict},
     json, schema,
     text::{self, Style},
 };
@@ -70,7 +70,11 @@ pub fn judge(audit: &Audit<'_>) -> Verdict {
             looked_at(audit.inventory)
         ));
     }
-    Verdict { outcome, reasons }
+    Verdict {
+        outcome,
+        reasons,
+        run: Run::default(),
+    }
 }
 
 fn is_empty(inventory: &Inventory) -> bool {

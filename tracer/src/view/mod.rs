@@ -10,6 +10,7 @@ mod context;
 pub mod escape;
 mod icmp;
 pub mod json;
+pub mod junit;
 mod names;
 pub mod schema;
 pub mod select;

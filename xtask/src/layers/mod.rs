@@ -40,6 +40,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("capture", &["event", "inventory"]),
     ("terminal", &["view"]),
     ("cluster", &["diagnose", "inventory"]),
+    ("traffic", &["net"]),
     // what joins them
     (
         "pipeline",
@@ -76,6 +77,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "capture",
             "terminal",
             "cluster",
+            "traffic",
             "pipeline",
         ],
     ),

@@ -1,15 +1,21 @@
 //! Arguments, one file for each command. Parsing validates, and does nothing else.
 
 mod check;
+mod endpoint;
+mod expect;
 mod options;
+mod probe;
 mod watch;
 
 use std::ffi::OsString;
 
 use clap::{Parser, Subcommand};
 
-pub use check::{CheckCommand, Expect};
+pub use check::{CheckArgs, CheckCommand, DEFAULT_TIME};
+pub use endpoint::{Endpoint, Target};
+pub use expect::Expect;
 pub use options::{Color, Format, Options, RoutingMode};
+pub use probe::{ProbeArgs, ProbeProto};
 pub use watch::{WatchCommand, WatchOptions};
 
 use crate::filter::can_start_with;
@@ -47,7 +53,7 @@ Exit status:
   0  nothing wrong   2  wrong arguments     4  inconclusive: not everything
   1  error           3  an error or warning    could be read";
 
-/// Writes `--tunnel DEV` as `--tunnel=DEV`. The value is optional, so that clap would take the first
+/// Writes `--tunnel DEV` as `--tunnel=DEV`, and `--reply-tunnel` so too. The value is optional, so that clap would take the first
 /// word of a filter for it, or with `=` required refuse the form with a blank.
 pub fn joined(words: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
     let mut joined: Vec<OsString> = Vec::new();
@@ -56,7 +62,7 @@ pub fn joined(words: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
             .to_str()
             .is_some_and(|w| !w.starts_with('-') && !can_start_with(w));
         match joined.last_mut() {
-            Some(last) if value && last == "--tunnel" => {
+            Some(last) if value && (last == "--tunnel" || last == "--reply-tunnel") => {
                 last.push("=");
                 last.push(word);
             }
@@ -98,7 +104,7 @@ pub enum Command {
     Live(WatchCommand),
     /// Wait for traffic, judge it, print the verdict
     #[command(after_help = check::EXAMPLES)]
-    Check(CheckCommand),
+    Check(Box<CheckCommand>),
     /// Read routes, rules, links, neighbours and sysctls, and say what is wrong in them
     #[command(after_help = AUDIT_EXAMPLES)]
     Audit,

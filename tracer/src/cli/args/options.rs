@@ -83,6 +83,8 @@ pub enum Format {
     Text,
     /// For programs
     Json,
+    /// For CI systems: `JUnit` XML (check only)
+    Junit,
 }
 
 /// When to use colour.

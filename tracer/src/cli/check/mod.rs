@@ -1,6 +1,11 @@
 //! `tracer check`: wait for traffic, judge it.
 
-use std::{io::Write as _, ops::ControlFlow};
+mod file;
+mod plan;
+mod progress;
+mod wait;
+
+use std::io::{self, Write as _};
 
 use anyhow::Result;
 
@@ -10,101 +15,183 @@ use super::{
     output::{self, Output},
 };
 use crate::{
-    filter::Filter,
-    pipeline::{self, PipelineEvent, SessionConfig, SessionEnd},
+    diagnose::Finding,
+    inventory::Inventory,
+    model::Snapshot,
+    pipeline::{self, SessionConfig, SessionEnd},
+    traffic::{Kind, Sent},
     view::{
-        check::{Evidence, Verdict, judge},
+        check::{Ended, Evidence, Judgement, ProbeReport, Run, Tally, Verdict, judge_run},
+        escape,
         json::{self, Session},
-        select,
-        text::{self, Text},
+        junit, select,
+        text::{self, Style, Text},
     },
 };
+use plan::{Check, Plan, Probe, Usage};
+use wait::Wait;
 
 pub(super) fn run(options: &Options, command: &CheckCommand, mut out: Output) -> Result<u8> {
-    let Some(filter) = output::filter(&command.filter)? else {
-        return Ok(USAGE);
+    let plan = match Plan::new(options, command) {
+        Ok(plan) => plan,
+        Err(e) => {
+            let usage = e.downcast::<Usage>()?;
+            let mut err = io::stderr().lock();
+            for (i, line) in usage.0.lines().enumerate() {
+                let lead = if i == 0 { "tracer: " } else { "" };
+                writeln!(err, "{lead}{}", escape::sentence(line, false))?;
+            }
+            return Ok(USAGE);
+        }
     };
     let config = SessionConfig {
-        duration: Some(command.duration),
-        ..options.session(filter.clone())
+        duration: Some(plan.time),
+        ..options.session(plan.filter())
     };
-    let text = command.filter.join(" ");
-    let mut inventory = std::sync::Arc::default();
-    let mut failed = None;
-    let end = pipeline::run(&config, &mut |event| {
-        match event {
-            PipelineEvent::Ready(ready) => {
-                inventory = ready.inventory.clone();
-                if let Err(e) = out.ready(ready, &text) {
-                    failed = Some(e);
-                    return ControlFlow::Break(());
-                }
-            }
-            PipelineEvent::Inventory(i) => inventory = i.clone(),
-            PipelineEvent::Snapshot(s, _) => {
-                let enough = |n| {
-                    let (s, _) = select::select(&filter, &inventory, s, &[]);
-                    s.flows.iter().map(|f| f.forward.packets).sum::<u64>() >= n
-                };
-                if options.count.is_some_and(enough) {
-                    return ControlFlow::Break(());
-                }
-            }
-            PipelineEvent::Event(_) => {}
-        }
-        ControlFlow::Continue(())
-    })?;
-    if let Some(e) = failed {
-        return Err(e.into());
-    }
-    conclude(options, command, &filter, &end, &mut out)
+    let mut wait = Wait::new(&plan, &out, options.quiet);
+    let end = pipeline::run(&config, &mut |event| wait.on_event(event));
+    let sent = wait.finish()?;
+    conclude(options, &plan, &end?, &sent, &mut out)
+}
+
+/// The flows that a check is about.
+fn selected(check: &Check, inventory: &Inventory, s: &Snapshot) -> Snapshot {
+    select::select(&check.filter, inventory, s, &[]).0
+}
+
+/// What one check saw, and the judgement.
+struct Judged<'a> {
+    check: &'a Check,
+    snapshot: Snapshot,
+    findings: Vec<Finding>,
+    verdict: Verdict,
 }
 
 /// Judges and prints.
 fn conclude(
     options: &Options,
-    command: &CheckCommand,
-    filter: &Filter,
+    plan: &Plan,
     end: &SessionEnd,
+    sent: &[Option<Sent>],
     out: &mut Output,
 ) -> Result<u8> {
-    let (snapshot, findings) = select::select(filter, &end.inventory, &end.snapshot, &end.findings);
-    let verdict: Verdict = judge(
-        &command.expect.expectations(),
-        &Evidence {
-            flows: &snapshot.flows,
-            findings: &findings,
-            inventory: &end.inventory,
-            loss: snapshot.loss,
+    let judged: Vec<Judged<'_>> = plan
+        .checks
+        .iter()
+        .enumerate()
+        .map(|(i, check)| judged(check, end, sent.get(i).and_then(Option::as_ref)))
+        .collect();
+    let sessions: Vec<Session<'_>> = judged
+        .iter()
+        .map(|j| Session {
+            snapshot: &j.snapshot,
+            findings: &j.findings,
             limits: &end.ready.limits,
-        },
-    );
+            filter: &j.check.text,
+            verdict: Some(&j.verdict),
+        })
+        .collect();
+    let tally = Tally::of(judged.iter().map(|j| j.verdict.outcome));
     let clock = output::clock(end.ready.wall_offset_ns);
     let cx = out.context(&end.inventory, &clock);
-    let text = command.filter.join(" ");
-    let session = Session {
-        snapshot: &snapshot,
-        findings: &findings,
-        limits: &end.ready.limits,
-        filter: &text,
-        verdict: Some(&verdict),
+    let t = Text {
+        cx,
+        style: out.style,
     };
-    if out.format == Format::Json {
-        json::write_report(&mut out.stdout, &cx, &session)?;
-    } else {
-        let t = Text {
-            cx,
-            style: out.style,
-        };
-        let shown = if options.quiet {
-            text::verdict(out.style, &verdict)
-        } else {
-            text::report(&t, &session, options.verbose > 0)
-        };
-        out.print(&shown)?;
+    match (out.format, sessions.as_slice()) {
+        (Format::Json, [only]) if !plan.many => json::write_report(&mut out.stdout, &cx, only)?,
+        (Format::Json, all) => json::write_line(&mut out.stdout, &json::checks(&cx, all))?,
+        (Format::Junit, all) => {
+            let style = Style {
+                color: false,
+                width: None,
+                ..out.style
+            };
+            out.print(&junit::junit(&Text { cx, style }, all)?)?;
+        }
+        (Format::Text, all) => {
+            let mut shown: String = all
+                .iter()
+                .map(|s| told(options, &t, s, plan.many))
+                .collect();
+            if plan.many {
+                shown.push_str(&text::tally(out.style, &tally));
+            }
+            out.print(&shown)?;
+        }
     }
     out.stdout.flush()?;
-    Ok(verdict.exit_code())
+    Ok(tally.worst().exit_code())
+}
+
+/// The whole report, or the verdict alone: when that was asked for, and of several checks for those
+/// that passed.
+fn told(options: &Options, t: &Text<'_>, s: &Session<'_>, many: bool) -> String {
+    let Some(verdict) = s.verdict else {
+        return String::new();
+    };
+    let all = options.verbose > 0;
+    let passed = verdict.outcome == Judgement::Pass;
+    if options.quiet || (many && passed && !all) {
+        return text::verdict(t.style, verdict);
+    }
+    let gap = if many { "\n" } else { "" };
+    text::report(t, s, all) + gap
+}
+
+fn judged<'a>(check: &'a Check, end: &SessionEnd, sent: Option<&Sent>) -> Judged<'a> {
+    let (snapshot, findings) =
+        select::select(&check.filter, &end.inventory, &end.snapshot, &end.findings);
+    let run = Run {
+        name: check.name.clone(),
+        ended: Some(match end.ended {
+            pipeline::Ended::Time => Ended::Time,
+            pipeline::Ended::Told => Ended::Done,
+            pipeline::Ended::Interrupt => Ended::Interrupt,
+            pipeline::Ended::Terminate => Ended::Terminate,
+            pipeline::Ended::Hangup => Ended::Hangup,
+        }),
+        probe: check
+            .probe
+            .as_ref()
+            .map(|p| probe_report(p, &sent.cloned().unwrap_or_default())),
+    };
+    let evidence = Evidence {
+        flows: &snapshot.flows,
+        findings: &findings,
+        inventory: &end.inventory,
+        loss: snapshot.loss,
+        limits: &end.ready.limits,
+    };
+    let verdict = judge_run(&check.expect, &evidence, run);
+    Judged {
+        check,
+        snapshot,
+        findings,
+        verdict,
+    }
+}
+
+fn probe_report(probe: &Probe, sent: &Sent) -> ProbeReport {
+    let order = &probe.order;
+    let (proto, port) = match order.kind {
+        Kind::Echo => ("icmp", None),
+        Kind::Udp(port) => ("udp", Some(port)),
+        Kind::Tcp(port) => ("tcp", Some(port)),
+    };
+    ProbeReport {
+        proto,
+        to: order.to,
+        port,
+        netns: probe.netns.clone(),
+        asked: order.count,
+        sent: sent.packets,
+        answered: sent.answers,
+        size: order.size,
+        refused: sent.refused.clone(),
+        errors: sent.errors.clone(),
+        failed: sent.failed.clone(),
+    }
 }
 
 #[cfg(test)]

@@ -71,6 +71,7 @@ impl Session {
             inventory: Arc::new(fixture::inventory()),
             snapshot: Arc::new(fixture::snapshot(flows)),
             findings: vec![],
+            ended: pipeline::Ended::Time,
         };
         self.lines.finish(&end).unwrap();
         self.page.text()

@@ -8,7 +8,7 @@ mod select;
 pub use enter::{enter, run_in};
 pub use list::{Found, Namespaces};
 pub(super) use peer::peers;
-pub use select::NetnsSelection;
+pub use select::{NetnsSelection, find};
 
 use std::{fs, os::unix::fs::MetadataExt as _};
 

@@ -77,6 +77,11 @@ impl NetnsSelection {
     }
 }
 
+/// The namespace with this name, process id or inode.
+pub fn find(name: &str) -> Result<Found, NetError> {
+    by_name(&Namespaces::find()?, name)
+}
+
 /// By name, process id or inode, in this order: a namespace may be called `1234`.
 fn by_name(all: &Namespaces, name: &str) -> Result<Found, NetError> {
     let number: Option<u32> = name.parse().ok();

@@ -12,28 +12,31 @@
 //!   severity error may concern it.
 //! - **An expectation** (`via`, `not_via`, `tunnel`, `no_tunnel`, `table`, `max_drops`) replaces
 //!   that default: only what was asked for is judged. `fail_on` and `min_packets` only add to it.
-//! - Path expectations are about the forward direction, drops about both.
+//! - Path expectations are about the forward direction, those of `reply` about the answers, drops
+//!   about both.
+//! - **A run that a signal of somebody else cut short is inconclusive**: it saw a part.
 
 mod expect;
+mod flow;
 mod path;
+mod run;
 mod verdict;
 
-use std::sync::Arc;
+use std::{mem, sync::Arc};
 
-pub use expect::Expectations;
-pub use verdict::{Judgement, Verdict};
+pub use expect::{Expectations, PathExpect};
+pub use run::{Ended, ProbeReport, Run};
+pub use verdict::{Judgement, Tally, Verdict};
 
 use super::{Limit, flow_name};
 use crate::{
     diagnose::{Finding, Severity},
-    event::Proto,
     inventory::{Inventory, table_name},
-    model::{Direction, Flow, Loss, Outcome},
+    model::{Flow, Loss, Outcome},
 };
+use flow::{count, has_traffic, is_asking, lost, reasons, too_big, unanswered, unknown};
 use path::Answer;
 
-/// UDP packets without an answer that make it worth a failure.
-const UDP_UNANSWERED: u64 = 3;
 /// Flows named in reasons of one kind; the rest is counted.
 const NAMED: usize = 3;
 
@@ -54,6 +57,11 @@ pub struct Evidence<'a> {
 
 /// Judges the flows.
 pub fn judge(expect: &Expectations, seen: &Evidence<'_>) -> Verdict {
+    judge_run(expect, seen, Run::default())
+}
+
+/// Judges the flows that a run saw.
+pub fn judge_run(expect: &Expectations, seen: &Evidence<'_>, run: Run) -> Verdict {
     let mut case = Case {
         expect,
         seen,
@@ -67,76 +75,51 @@ pub fn judge(expect: &Expectations, seen: &Evidence<'_>) -> Verdict {
         .filter(|f| has_traffic(f))
         .collect();
     if expect.is_explicit() {
-        case.paths(&flows);
+        case.paths(&flows, &expect.forward);
+        let replies: Vec<Flow> = flows.iter().map(|f| turned(f)).collect();
+        case.reply_paths(&replies.iter().collect::<Vec<_>>());
         case.explicit_drops(&flows);
     } else {
         case.default_judgement(&flows);
     }
     case.fail_on(&flows);
+    case.probe(run.probe.as_ref());
     case.enough_traffic(&flows);
     case.complete_view();
     let Case {
         mut failed, open, ..
     } = case;
-    if !failed.is_empty() {
-        failed.extend(open);
-        return Verdict {
-            outcome: Judgement::Fail,
-            reasons: failed,
-        };
-    }
-    if !open.is_empty() {
-        return Verdict {
-            outcome: Judgement::Inconclusive,
-            reasons: open,
-        };
-    }
+    let decided = !failed.is_empty();
+    failed.extend(open);
+    let (outcome, reasons) = if let Some(signal) = run.ended.and_then(Ended::cut_by) {
+        // whatever was seen is a part of what was asked for
+        failed.insert(
+            0,
+            format!("{signal} ended it early: the verdict is partial."),
+        );
+        (Judgement::Inconclusive, failed)
+    } else if decided {
+        (Judgement::Fail, failed)
+    } else if !failed.is_empty() {
+        (Judgement::Inconclusive, failed)
+    } else {
+        (Judgement::Pass, vec![all_well(expect, &flows)])
+    };
     Verdict {
-        outcome: Judgement::Pass,
-        reasons: vec![all_well(expect, &flows)],
+        outcome,
+        reasons,
+        run,
     }
 }
 
-/// Something of it was seen on this node, or asked for on it.
-fn has_traffic(f: &Flow) -> bool {
-    f.forward.packets > 0 || f.reply.packets > 0 || !f.route_failures.is_empty() || lost(f) > 0
-}
-
-/// Packets dropped on this node, both directions.
-fn lost(f: &Flow) -> u64 {
-    let count = |d: &Direction| d.drops.iter().map(|x| x.count).sum::<u64>();
-    count(&f.forward) + count(&f.reply)
-}
-
-/// Packets of directions that went on, dropped because they were too big: path MTU discovery
-/// (RFC 1191, RFC 8201) costs the first ones, and the sender repeats them smaller. Where it does not
-/// work the direction ends here, or a finding says so.
-fn too_big(f: &Flow) -> u64 {
-    let count = |d: &Direction| -> u64 {
-        let ended = matches!(d.outcome, Some(Outcome::Dropped(_)));
-        let drops = d
-            .drops
-            .iter()
-            .filter(|x| !ended && &*x.place.reason == "PKT_TOO_BIG");
-        drops.map(|x| x.count).sum()
-    };
-    count(&f.forward) + count(&f.reply)
-}
-
-/// The flow went unanswered in a way that means something for its protocol.
-fn unanswered(f: &Flow) -> bool {
-    let t = &f.id.tuple;
-    let counts = match t.proto {
-        Proto::TCP | Proto::SCTP => true,
-        Proto::UDP => f.forward.packets >= UDP_UNANSWERED,
-        _ => t.is_echo(),
-    };
-    counts && matches!(f.forward.outcome, Some(Outcome::Unanswered(_)))
-}
-
-/// `3 packets`, `1 packet`.
-fn count(n: u64, noun: &str) -> String {
-    format!("{n} {noun}{}", if n == 1 { "" } else { "s" })
+/// The same flow seen from the other end: its answers are the direction that is judged.
+fn turned(f: &Flow) -> Flow {
+    let mut turned = f.clone();
+    turned.id.tuple = turned.id.tuple.reversed();
+    mem::swap(&mut turned.forward, &mut turned.reply);
+    // these are about senders on this node, who sent the other direction
+    turned.route_failures.clear();
+    turned
 }
 
 fn all_well(expect: &Expectations, flows: &[&Flow]) -> String {
@@ -149,10 +132,15 @@ fn all_well(expect: &Expectations, flows: &[&Flow]) -> String {
         count(packets, "packet"),
         count(flows.len() as u64, "flow")
     );
+    let ignored = if expect.ignore.is_empty() {
+        String::new()
+    } else {
+        format!(" ({} ignored)", expect.ignore.join(", "))
+    };
     if expect.is_explicit() {
         format!("{seen}, all as expected.")
     } else {
-        format!("{seen}, none lost, misrouted or unanswered.")
+        format!("{seen}, none lost, misrouted or unanswered{ignored}.")
     }
 }
 
@@ -166,8 +154,8 @@ struct Case<'a> {
 }
 
 impl Case<'_> {
-    fn paths(&mut self, flows: &[&Flow]) {
-        let (e, inv) = (self.expect, self.seen.inventory);
+    fn paths(&mut self, flows: &[&Flow], e: &PathExpect) {
+        let inv = self.seen.inventory;
         if !e.via.is_empty() {
             self.unknown_devices(&e.via);
             self.each(flows, |f| path::via(f, &e.via, inv));
@@ -184,6 +172,42 @@ impl Case<'_> {
         if let Some(table) = &e.table {
             self.each(flows, |f| path::table(f, table));
         }
+    }
+
+    /// The answers' paths; a flow whose answers never came has none to judge.
+    fn reply_paths(&mut self, replies: &[&Flow]) {
+        let e = &self.expect.reply;
+        if !e.is_any() {
+            return;
+        }
+        let seen = |f: &&&Flow| f.forward.packets > 0 || lost(f) > 0;
+        let (answered, silent): (Vec<&Flow>, Vec<&Flow>) =
+            replies.iter().copied().partition(|f| seen(&f));
+        self.paths(&answered, e);
+        // nothing answers an ICMP error; but when nothing was answered, nothing was shown
+        let none = answered.is_empty();
+        let silent = silent
+            .iter()
+            .filter(|f| none || is_asking(&f.id.tuple))
+            .map(|f| {
+                format!(
+                    "{} was not seen: no answer to judge",
+                    flow_name(&f.id.tuple)
+                )
+            });
+        name_some(&mut self.open, silent.collect());
+    }
+
+    /// What the probe could not do.
+    fn probe(&mut self, probe: Option<&ProbeReport>) {
+        let Some(probe) = probe else { return };
+        // without an expectation of its own, a packet that cannot be sent did not get through
+        if self.expect.is_explicit() {
+            self.open.extend(probe.refusals());
+        } else {
+            self.failed.extend(probe.refusals());
+        }
+        self.open.extend(probe.open());
     }
 
     /// Sorts the answers for each flow into failed and open, naming a few.
@@ -227,15 +251,16 @@ impl Case<'_> {
 
     fn default_judgement(&mut self, flows: &[&Flow]) {
         // what is wrong comes before what it does to single flows, and says it for them
-        let errors: Vec<&Finding> = self
-            .seen
-            .findings
-            .iter()
-            .filter(|f| f.severity == Severity::Error && concerns(f, flows))
-            .collect();
-        self.failed.extend(errors.iter().map(|f| finding_reason(f)));
-        let explained = |f: &Flow| errors.iter().any(|e| e.subject.flows.contains(&f.id));
+        let ignored = |f: &&Finding| self.expect.ignore.iter().any(|id| id == f.id);
+        let findings = self.seen.findings.iter().filter(|f| concerns(f, flows));
+        let (ignored, judged): (Vec<&Finding>, Vec<&Finding>) = findings.partition(ignored);
+        let errors = judged.iter().filter(|f| f.severity == Severity::Error);
+        self.failed
+            .extend(errors.clone().map(|f| finding_reason(f)));
+        let said: Vec<&Finding> = errors.chain(&ignored).copied().collect();
+        let explained = |f: &Flow| said.iter().any(|e| names(e, f));
         let (mut dropped, mut silent, mut routeless) = (Vec::new(), Vec::new(), Vec::new());
+        let mut open = Vec::new();
         for f in flows.iter().filter(|f| !explained(f)) {
             let name = flow_name(&f.id.tuple);
             // a sender without a route is dropped by the name of its errno: said below
@@ -262,10 +287,16 @@ impl Case<'_> {
                 let n = count(f.forward.packets, "packet");
                 silent.push(format!("{name} was not answered: {n} left, none came back"));
             }
+            if lost(f) == 0
+                && let Some(why) = unknown(f)
+            {
+                open.push(format!("What became of {name} is not known: {why}"));
+            }
         }
         name_some(&mut self.failed, dropped);
         name_some(&mut self.failed, routeless);
         name_some(&mut self.failed, silent);
+        name_some(&mut self.open, open);
     }
 
     fn fail_on(&mut self, flows: &[&Flow]) {
@@ -325,29 +356,18 @@ impl Case<'_> {
 fn concerns(finding: &Finding, flows: &[&Flow]) -> bool {
     let subject = &finding.subject.flows;
     // with no flow to judge a finding says nothing about the traffic that was asked for
-    (subject.is_empty() && !flows.is_empty())
-        || subject.iter().any(|id| {
-            flows.iter().any(|f| {
-                f.id.scope == id.scope
-                    && (f.id.tuple == id.tuple || f.id.tuple == id.tuple.reversed())
-            })
-        })
+    (subject.is_empty() && !flows.is_empty()) || flows.iter().any(|f| names(finding, f))
+}
+
+/// The finding names the flow, in either direction: the caller may have turned it round.
+fn names(finding: &Finding, f: &Flow) -> bool {
+    finding.subject.flows.iter().any(|id| {
+        f.id.scope == id.scope && (f.id.tuple == id.tuple || f.id.tuple == id.tuple.reversed())
+    })
 }
 
 fn finding_reason(f: &Finding) -> String {
     format!("{}: {}", f.id, f.summary)
-}
-
-/// Reasons of the flow's drops, the most frequent first, each once.
-fn reasons(f: &Flow) -> String {
-    let mut drops: Vec<_> = f.forward.drops.iter().chain(&f.reply.drops).collect();
-    drops.sort_by_key(|d| std::cmp::Reverse(d.count));
-    let mut names: Vec<String> = drops
-        .iter()
-        .map(|d| format!("{} at {}", d.place.reason, d.place.symbol))
-        .collect();
-    names.dedup();
-    names.join(", ")
 }
 
 /// Adds the first few as sentences, and how many more there are.

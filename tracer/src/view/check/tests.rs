@@ -1,9 +1,11 @@
+use std::collections::BTreeMap;
+
 use rstest::rstest;
 
 use super::*;
 use crate::{
-    event::Dir,
-    model::{Outcome::*, Step},
+    event::{Dir, Proto},
+    model::{Direction, Outcome::*, Step},
     view::{
         Question,
         fixture::{self, ETH0, ETH1, LXC},
@@ -38,13 +40,19 @@ fn expect(option: &str) -> Expectations {
     let mut e = Expectations::default();
     match name {
         "none" => {}
-        "via" => e.via = value.split(',').map(Into::into).collect(),
-        "not-via" => e.not_via = vec![value.into()],
-        "tunnel" => e.tunnel = Some(Some(value.to_owned()).filter(|v| !v.is_empty())),
-        "no-tunnel" => e.no_tunnel = true,
-        "table" => e.table = Some(value.into()),
+        "via" => e.forward.via = value.split(',').map(Into::into).collect(),
+        "not-via" => e.forward.not_via = vec![value.into()],
+        "tunnel" => e.forward.tunnel = Some(Some(value.to_owned()).filter(|v| !v.is_empty())),
+        "no-tunnel" => e.forward.no_tunnel = true,
+        "table" => e.forward.table = Some(value.into()),
         "max-drops" => e.max_drops = Some(value.parse().unwrap()),
         "min-packets" => e.min_packets = Some(value.parse().unwrap()),
+        "reply-via" => e.reply.via = vec![value.into()],
+        "reply-not-via" => e.reply.not_via = vec![value.into()],
+        "reply-tunnel" => e.reply.tunnel = Some(None),
+        "reply-no-tunnel" => e.reply.no_tunnel = true,
+        "reply-table" => e.reply.table = Some(value.into()),
+        "ignore" => e.ignore = vec![value.into()],
         "fail-on" => e.fail_on = vec![value.into()],
         other => panic!("{other}"),
     }
@@ -63,6 +71,13 @@ fn flapping() -> Flow {
     f.forward
         .path
         .push(Step::Hop(fixture::hop(ETH0, Dir::Out, 1, 100)));
+    f
+}
+
+/// Requests in a tunnel, answers without one by ens6.
+fn routed_back() -> Flow {
+    let mut f = fixture::tunnelled(Forwarded(ETH0));
+    f.reply = fixture::routed(Forwarded(ETH1)).forward;
     f
 }
 
@@ -121,6 +136,36 @@ fn with_proto(mut f: Flow, proto: Proto, packets: u64) -> Flow {
 #[case("via=ens6", fixture::routed(Unanswered(ETH1)), Judgement::Pass)]
 #[case("max-drops=3", fixture::dropped(), Judgement::Pass)]
 #[case("max-drops=2", fixture::dropped(), Judgement::Fail)]
+// the answers
+#[case("reply-via=eth0", routed_back(), Judgement::Fail)]
+#[case("reply-via=ens6", routed_back(), Judgement::Pass)]
+#[case("reply-not-via=ens6", routed_back(), Judgement::Fail)]
+#[case("reply-not-via=eth0", routed_back(), Judgement::Pass)]
+#[case("reply-tunnel", routed_back(), Judgement::Fail)]
+#[case("reply-no-tunnel", routed_back(), Judgement::Pass)]
+#[case("reply-table=6", routed_back(), Judgement::Pass)]
+#[case("reply-table=main", routed_back(), Judgement::Fail)]
+#[case(
+    "reply-via=ens6",
+    fixture::routed(Forwarded(ETH1)),
+    Judgement::Inconclusive
+)]
+// nobody knows where it is
+#[case(
+    "none",
+    fixture::routed(Unknown("not seen".into())),
+    Judgement::Inconclusive
+)]
+#[case(
+    "none",
+    answered(fixture::routed(Unknown("not seen".into()))),
+    Judgement::Pass
+)]
+#[case(
+    "none",
+    fixture::routed(Unknown(crate::model::SENT_TO_MANY.into())),
+    Judgement::Pass
+)]
 // amount
 #[case(
     "min-packets=3",
@@ -213,6 +258,8 @@ fn what_the_kernel_hides_matters_when_it_was_asked_for(
 #[case("fail-on=no-route", Severity::Info, true, Judgement::Fail)]
 #[case("fail-on=encap-mtu", Severity::Info, true, Judgement::Pass)]
 #[case("fail-on=no-route", Severity::Info, false, Judgement::Pass)]
+#[case("ignore=no-route", Severity::Error, true, Judgement::Pass)]
+#[case("ignore=encap-mtu", Severity::Error, true, Judgement::Fail)]
 fn findings_fail_when_they_concern_the_flows(
     #[case] option: &str,
     #[case] severity: Severity,
@@ -239,6 +286,83 @@ fn findings_fail_when_they_concern_the_flows(
         &[],
     );
     assert_eq!(v.outcome, outcome, "{:?}", v.reasons);
+}
+
+#[test]
+fn what_an_ignored_finding_explains_does_not_fail() {
+    let lost = fixture::dropped();
+    let finding = fixture::finding(&lost);
+    let ignoring = |flows| {
+        verdict_with(
+            &expect("ignore=no-route"),
+            flows,
+            std::slice::from_ref(&finding),
+            Loss::default(),
+            &[],
+        )
+    };
+    let v = ignoring(vec![lost.clone()]);
+    assert_eq!(v.outcome, Judgement::Pass, "{:?}", v.reasons);
+    assert!(v.reasons[0].contains("no-route ignored"), "{:?}", v.reasons);
+    // the loss of another flow is not what was ignored
+    let mut other = lost.clone();
+    other.id.tuple.sport += 1;
+    assert_eq!(ignoring(vec![lost, other]).outcome, Judgement::Fail);
+}
+
+fn probe() -> ProbeReport {
+    ProbeReport {
+        proto: "udp",
+        to: "10.244.2.20".parse().unwrap(),
+        port: Some(7),
+        netns: None,
+        asked: 3,
+        sent: 3,
+        answered: 3,
+        size: None,
+        refused: BTreeMap::new(),
+        errors: BTreeMap::new(),
+        failed: None,
+    }
+}
+
+#[rstest]
+#[case::complete(probe(), Judgement::Pass)]
+#[case::cut_short(ProbeReport { sent: 2, ..probe() }, Judgement::Inconclusive)]
+#[case::not_sent(ProbeReport { sent: 0, failed: Some("no socket".into()), ..probe() }, Judgement::Inconclusive)]
+#[case::refused(ProbeReport { sent: 0, refused: [("EMSGSIZE".to_owned(), 3)].into(), ..probe() }, Judgement::Fail)]
+fn a_probe_that_was_not_sent_forbids_a_pass(
+    #[case] probe: ProbeReport,
+    #[case] outcome: Judgement,
+) {
+    let inventory = fixture::inventory();
+    let flows = [Arc::new(answered(fixture::routed(Forwarded(ETH1))))];
+    let evidence = Evidence {
+        flows: &flows,
+        findings: &[],
+        inventory: &inventory,
+        loss: Loss::default(),
+        limits: &[],
+    };
+    let run = Run {
+        probe: Some(probe),
+        ..Run::default()
+    };
+    let v = judge_run(&Expectations::default(), &evidence, run);
+    assert_eq!(v.outcome, outcome, "{:?}", v.reasons);
+}
+
+#[test]
+fn a_finding_that_must_not_appear_needs_a_complete_view() {
+    let limits = [Limit {
+        text: "This kernel does not show it.".into(),
+        hides: Question::Drops,
+    }];
+    let mut e = expect("via=ens6");
+    e.fail_on = vec!["no-route".into()];
+    let flows = vec![answered(fixture::routed(Forwarded(ETH1)))];
+    let v = verdict_with(&e, flows, &[], Loss::default(), &limits);
+    assert_eq!(v.outcome, Judgement::Inconclusive, "{:?}", v.reasons);
 }
 
 #[test]

@@ -52,11 +52,7 @@ pub fn report<'a>(cx: &ViewContext<'a>, s: &Session<'a>) -> schema::Report<'a> {
         // whole milliseconds: finer than that is noise
         duration_s: (snapshot.at.since(snapshot.started) / 1_000_000) as f64 / 1000.0,
         filter: Some(s.filter).filter(|f| !f.is_empty()),
-        verdict: s.verdict.map(|v| schema::Verdict {
-            verdict: v.outcome.name(),
-            exit_code: v.exit_code(),
-            reasons: &v.reasons,
-        }),
+        verdict: s.verdict.map(verdict),
         findings: s.findings.iter().map(|f| finding(cx, f)).collect(),
         flows: snapshot.flows.iter().map(|f| flow(cx, f)).collect(),
         loss: loss(snapshot.loss),
@@ -67,6 +63,46 @@ pub fn report<'a>(cx: &ViewContext<'a>, s: &Session<'a>) -> schema::Report<'a> {
             .iter()
             .map(|(n, c)| neigh(cx, n, *c))
             .collect(),
+    }
+}
+
+/// The verdicts of several checks, as one object.
+pub fn checks<'a>(cx: &ViewContext<'a>, sessions: &[Session<'a>]) -> schema::Checks<'a> {
+    let tally = check::Tally::of(sessions.iter().filter_map(|s| Some(s.verdict?.outcome)));
+    schema::Checks {
+        schema: schema::CHECKS,
+        verdict: tally.worst().name(),
+        exit_code: tally.worst().exit_code(),
+        summary: schema::Tally {
+            pass: tally.pass,
+            fail: tally.fail,
+            inconclusive: tally.inconclusive,
+        },
+        checks: sessions.iter().map(|s| report(cx, s)).collect(),
+    }
+}
+
+fn verdict(v: &check::Verdict) -> schema::Verdict<'_> {
+    schema::Verdict {
+        verdict: v.outcome.name(),
+        exit_code: v.exit_code(),
+        reasons: &v.reasons,
+        name: v.run.name.as_deref(),
+        ended: v.run.ended.map(check::Ended::name),
+        partial: v.run.is_partial(),
+        probe: v.run.probe.as_ref().map(|p| schema::Probe {
+            proto: p.proto,
+            to: p.to,
+            port: p.port,
+            netns: p.netns.as_deref(),
+            asked: p.asked,
+            sent: p.sent,
+            answered: p.answered,
+            size: p.size,
+            refused: &p.refused,
+            errors: &p.errors,
+            failed: p.failed.as_deref(),
+        }),
     }
 }
 

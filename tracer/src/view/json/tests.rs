@@ -4,7 +4,7 @@ use super::*;
 use crate::{
     model::Loss,
     view::{
-        check::{Judgement, Verdict},
+        check::{Ended, Judgement, Run, Verdict},
         fixture,
     },
 };
@@ -45,6 +45,10 @@ fn example() -> Value {
     let verdict = Verdict {
         outcome: Judgement::Fail,
         reasons: vec!["3 packets were dropped.".into()],
+        run: Run {
+            ended: Some(Ended::Time),
+            ..Run::default()
+        },
     };
     let session = Session {
         snapshot: &snapshot,

@@ -18,7 +18,7 @@ pub use line::change;
 pub use packet::packet;
 pub(in crate::view) use style::Word;
 pub use style::{Style, Tone};
-pub use verdict::{Summary, report, summary, verdict};
+pub use verdict::{Summary, report, summary, tally, verdict};
 
 use super::ViewContext;
 

@@ -14,7 +14,7 @@ use crate::{
     view::{
         Limit, Question,
         changes::Change,
-        check::{Judgement, Verdict},
+        check::{Judgement, Run, Verdict},
         fixture::{self, ETH0, ETH1, HOME, LXC, POD, VX0, at, ip},
         json::Session,
     },
@@ -285,6 +285,7 @@ fn session_text(outcome: Judgement, flows: usize, all: bool) -> String {
     let verdict = Verdict {
         outcome,
         reasons: vec!["First.".into(), "Second.".into()],
+        run: Run::default(),
     };
     let limits = [Limit {
         text: "No drop reasons on 5.10.".into(),

@@ -4,7 +4,7 @@ use super::{Style, Text, Tone, count, finding, flow};
 use crate::{
     model::Loss,
     view::{
-        check::{Judgement, Verdict},
+        check::{Judgement, ProbeReport, Tally, Verdict},
         json::Session,
     },
 };
@@ -51,19 +51,71 @@ pub fn report(t: &Text<'_>, s: &Session<'_>, all: bool) -> String {
     out
 }
 
-/// The first reason on the line of the verdict, the others below; each with a line feed.
+/// The first reason on the line of the verdict, the others below, then what was sent; each with a
+/// line feed.
 pub fn verdict(style: Style, v: &Verdict) -> String {
     let (tone, word) = match v.outcome {
         Judgement::Pass => (Tone::Good, "PASS"),
         Judgement::Fail => (Tone::Bad, "FAIL"),
         Judgement::Inconclusive => (Tone::Warn, "INCONCLUSIVE"),
     };
-    let mut out = style.paint(tone, word);
+    let mut out = match &v.run.name {
+        Some(name) => format!("{}: {}", style.name(name), style.paint(tone, word)),
+        None => style.paint(tone, word),
+    };
     for (i, reason) in v.reasons.iter().enumerate() {
         let lead = if i == 0 { ": " } else { "  " };
         out.extend([lead, &style.sentence(reason), "\n"]);
     }
+    if let Some(p) = &v.run.probe {
+        out.extend(["probe: ", &style.sentence(&probe(p)), "\n"]);
+    }
     out
+}
+
+/// What was sent, to whom, from where, and what came back.
+fn probe(p: &ProbeReport) -> String {
+    let what = if p.proto == "tcp" {
+        "connection attempt"
+    } else {
+        "packet"
+    };
+    let mut parts = vec![format!(
+        "sent {} to {}",
+        count(p.sent.into(), what),
+        p.target()
+    )];
+    if let Some(size) = p.size {
+        parts.push(format!("{size} bytes each, not to be fragmented"));
+    }
+    if let Some(netns) = &p.netns {
+        parts.push(format!("from namespace {netns}"));
+    }
+    parts.push(format!("{} answered", p.answered));
+    for (errors, what) in [(&p.refused, "not sent"), (&p.errors, "came back")] {
+        parts.extend(
+            errors
+                .iter()
+                .map(|(errno, n)| format!("{n} {what}: {errno}")),
+        );
+    }
+    parts.extend(p.failed.clone());
+    parts.join("; ")
+}
+
+/// How many verdicts of each kind there are, with a line feed.
+pub fn tally(style: Style, t: &Tally) -> String {
+    let tone = match t.worst() {
+        Judgement::Pass => Tone::Good,
+        Judgement::Fail => Tone::Bad,
+        Judgement::Inconclusive => Tone::Warn,
+    };
+    let all = count((t.pass + t.fail + t.inconclusive) as u64, "check");
+    let line = format!(
+        "{all}: {} passed, {} failed, {} inconclusive",
+        t.pass, t.fail, t.inconclusive
+    );
+    format!("{}\n", style.paint(tone, &line))
 }
 
 /// One line when something was lost.

@@ -4,12 +4,18 @@
 //! names are strings. Fields may be added within a version, never removed or changed: the version
 //! is in `schema`. `docs/json.md` describes them.
 
+mod check;
+
 use std::{net::IpAddr, sync::Arc};
 
 use serde::Serialize;
 
+pub use check::{Checks, Probe, Tally, Verdict};
+
 /// `schema` of a verdict.
 pub const CHECK: &str = "tracer.check/1";
+/// `schema` of the verdicts of a file of checks.
+pub const CHECKS: &str = "tracer.checks/1";
 /// `schema` of the same object without a verdict.
 pub const READ: &str = "tracer.read/1";
 /// `schema` of a line of a stream.
@@ -47,17 +53,6 @@ pub struct Report<'a> {
     pub stray_drops: Vec<Drop>,
     /// Next hops that do not answer.
     pub neigh_failures: Vec<Neigh>,
-}
-
-/// The judgement.
-#[derive(Clone, Debug, Serialize)]
-pub struct Verdict<'a> {
-    /// `pass`, `fail` or `inconclusive`.
-    pub verdict: &'static str,
-    /// What the process exits with.
-    pub exit_code: u8,
-    /// One sentence each.
-    pub reasons: &'a [String],
 }
 
 /// One thing that is wrong.

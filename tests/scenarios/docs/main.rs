@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 /// Labs wait for timeouts most of the time, so several fit on one CPU.
-const AT_ONCE: usize = 3;
+const AT_ONCE: usize = 5;
 
 /// Does `work` for each of `items`, a few at a time, and returns what went wrong.
 fn all<T: Sync>(items: &[T], work: impl Fn(&T) -> anyhow::Result<()> + Sync) -> Vec<String> {

@@ -38,7 +38,9 @@ pub enum Counter {
     Lookups,
     /// Dst entries decoded.
     DstDecoded,
+    /// Of [`Counter::RingFull`]: packets with their bytes that a recording lacks.
+    PacketsLost,
 }
 
 /// Number of counters.
-pub const COUNTERS: u32 = Counter::DstDecoded as u32 + 1;
+pub const COUNTERS: u32 = Counter::PacketsLost as u32 + 1;

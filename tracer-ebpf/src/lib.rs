@@ -19,6 +19,7 @@ pub mod filter;
 pub mod flow;
 pub mod key;
 pub mod offset;
+pub mod packet;
 pub mod parse;
 pub mod record;
 pub mod route;
@@ -45,6 +46,8 @@ pub mod map {
     pub const FILTER: &str = "FILTER";
     /// `HASH`: return address `u64` → `u32` 1; frees there are no loss and only counted.
     pub const NO_LOSS: &str = "NO_LOSS";
+    /// `PERCPU_ARRAY`: where records with packet bytes are put together.
+    pub const SNAPS: &str = "SNAPS";
 }
 
 /// Names of the read-only globals that user space fills before the programs are loaded.
@@ -59,6 +62,8 @@ pub mod global {
     pub const ONLY_DEVICES: &str = "ONLY_DEVICES";
     /// `u32`: not 0 when each packet is sent to user space (`--packets`).
     pub const EACH_PACKET: &str = "EACH_PACKET";
+    /// `u32`: bytes of each packet that are sent for a recording; 0 for no recording.
+    pub const SNAPLEN: &str = "SNAPLEN";
 }
 
 /// Value in the `NETNS` map: the node, every hook applies.

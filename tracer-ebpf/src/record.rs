@@ -20,6 +20,8 @@ pub const KIND_TCP: u16 = 6;
 pub const KIND_PACKET: u16 = 7;
 /// Payload [`crate::drop::DropRecord`]; `location` is 0: the driver refused (`net_dev_xmit` rc).
 pub const KIND_XMIT_ERROR: u16 = 8;
+/// Payload [`crate::packet::PacketHead`], followed by bytes of the packet.
+pub const KIND_BYTES: u16 = 32;
 
 /// In front of every record.
 #[repr(C)]

@@ -7,15 +7,17 @@
 //!  (tracer-ebpf)         (probe)         (event)  (flows)   (findings)  (text, json, tui)
 //! ```
 //!
-//! - The **core** (`event inventory filter decode model diagnose view`) is pure: no root, no
+//! - The **core** (`event inventory filter decode model diagnose compare view`) is pure: no root, no
 //!   netlink, no BPF, no clock. Live and replay differ only in who feeds the model.
-//! - The **edges** (`cluster kernel net probe terminal`) ask the machine and produce core types. The core
+//! - The **edges** (`cluster kernel net probe terminal capture`) ask the machine and produce core types. The core
 //!   never calls an edge. `traffic` is the one that sends: the packets that `check --probe` was told
 //!   to send.
 //! - `pipeline` joins them and `cli` drives it. `cargo xtask layers` checks the allowed edges.
 
+pub mod capture;
 pub mod cli;
 pub mod cluster;
+pub mod compare;
 pub mod decode;
 pub mod diagnose;
 pub mod event;

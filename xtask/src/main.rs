@@ -6,6 +6,7 @@
     reason = "this is a command line program"
 )]
 
+mod bench;
 mod build;
 mod ci;
 mod demo;
@@ -37,6 +38,9 @@ enum Task {
     Test(test::Args),
     /// Raise a broken cluster in network namespaces, send traffic, and run tracer on its first node
     Demo(demo::Args),
+    /// Measure tracer beside other programs, in one run (needs root)
+    #[command(subcommand)]
+    Bench(bench::Args),
     /// Run a command on another kernel, in a virtual machine that sees this machine's files
     Vm(vm::Args),
     /// Check which module uses which, and the size of files
@@ -66,6 +70,7 @@ fn run() -> Result<ExitCode> {
         }
         Task::Test(args) => test::run(&args)?,
         Task::Demo(args) => return demo::run(&args),
+        Task::Bench(args) => bench::run(&args)?,
         Task::Vm(args) => return vm::run(&args),
         Task::Layers => layers::check()?,
         Task::Lint => ci::lint()?,

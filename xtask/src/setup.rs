@@ -27,6 +27,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("nft", "nftables"),
     ("tmux", "tmux"),
     ("tcpdump", "tcpdump"),
+    ("tshark", "tshark"),
     ("ethtool", "ethtool"),
     ("ping", "iputils-ping"),
     ("bpftool", "bpftool"),

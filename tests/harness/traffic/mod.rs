@@ -3,7 +3,7 @@
 //! A socket belongs to the namespace in which it was opened, whichever thread uses it later. So
 //! only the opening happens inside ([`Netns::run`](crate::Netns::run)); the rest is plain sockets.
 
-mod blast;
+pub mod blast;
 mod echo;
 mod noise;
 pub mod offload;

@@ -1,5 +1,7 @@
 //! Every map and every global, and nothing else.
 
+use core::ffi::c_void;
+
 use aya_ebpf::{
     macros::map,
     maps::{Array, HashMap, PerCpuArray, RingBuf},
@@ -15,7 +17,10 @@ use tracer_abi::{
     route::{FailKey, FailValue, LookupSlot},
 };
 
-use super::work::{Hook, LookupWork, Work};
+use super::{
+    packet::Snap,
+    work::{Hook, LookupWork, Work},
+};
 
 // The tables are hashes, not LRU: an LRU evicts silently. User space ages them.
 #[map]
@@ -40,6 +45,9 @@ static FILTER: Array<FilterProg> = Array::with_max_entries(1, 0);
 static NO_LOSS: HashMap<u64, u32> = HashMap::with_max_entries(1_024, 0);
 #[map]
 static WORK: PerCpuArray<Work> = PerCpuArray::with_max_entries(Hook::COUNT, 0);
+/// One place suffices without a recording; user space gives it one per hook for one.
+#[map]
+static SNAPS: PerCpuArray<Snap> = PerCpuArray::with_max_entries(1, 0);
 /// The last lookups on this CPU, by addresses: a packet leaves on the CPU that routed it, within
 /// the same batch (64 packets at most), so that pairs of 512 places lose hardly any.
 #[map]
@@ -73,6 +81,8 @@ static MULTI_NETNS: u32 = 0;
 static ONLY_DEVICES: u32 = 0;
 #[unsafe(no_mangle)]
 static EACH_PACKET: u32 = 0;
+#[unsafe(no_mangle)]
+static SNAPLEN: u32 = 0;
 
 /// Byte offset of a kernel struct member: a constant for the verifier.
 #[inline(always)]
@@ -103,6 +113,24 @@ pub(super) fn multi_netns() -> bool {
 #[inline(always)]
 pub(super) fn each_packet() -> bool {
     global(&raw const EACH_PACKET) != 0
+}
+
+/// Bytes of each packet that a recording wants; 0 without one.
+#[inline(always)]
+pub(super) fn snaplen() -> u32 {
+    global(&raw const SNAPLEN)
+}
+
+/// Where this hook puts a record with packet bytes together.
+#[inline(always)]
+pub(super) fn snap(hook: Hook) -> Option<*mut Snap> {
+    SNAPS.get_ptr_mut(hook as u32)
+}
+
+/// The ring buffer, for the helper that takes records of any length.
+#[inline(always)]
+pub(super) fn events() -> *mut c_void {
+    (&raw const EVENTS).cast_mut().cast()
 }
 
 /// What is traced of a namespace: `NETNS_FULL`, `NETNS_EDGE`, or 0 for nothing.

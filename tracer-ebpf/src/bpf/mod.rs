@@ -7,5 +7,6 @@ mod hook;
 mod kmem;
 mod lookup;
 mod maps;
+mod packet;
 mod skb;
 mod work;

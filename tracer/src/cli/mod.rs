@@ -3,11 +3,16 @@
 pub mod args;
 mod audit;
 mod check;
+mod compare;
 mod doctor;
 mod duration;
 mod live;
 mod log;
 mod output;
+mod read;
+mod record;
+mod report;
+mod size;
 mod watch;
 
 use std::{ffi::OsString, io, process::ExitCode};
@@ -63,6 +68,10 @@ fn dispatch(args: &Args) -> Result<u8> {
         Some(Command::Watch(c)) => watch::run(&args.options, &c.watch, &c.filter, out),
         Some(Command::Check(c)) => check::run(&args.options, c, out),
         Some(Command::Audit) => audit::run(&args.options, out),
+        Some(Command::Record(c)) => record::run(&args.options, c, out),
+        Some(Command::Read(c)) => read::run(&args.options, c, out),
+        Some(Command::Compare(c)) => compare::run(&args.options, c, out),
+        Some(Command::Report(c)) => report::run(&args.options, c, out),
         Some(Command::Doctor) => doctor::run(&args.options, out),
     }
 }

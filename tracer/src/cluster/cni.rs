@@ -135,7 +135,7 @@ fn plugin(root: &Path) -> Option<CniGuess> {
         Some(PLUGINS.iter().find(|(plugin, _)| *plugin == of)?.1)
     };
     Some(CniGuess {
-        name: plugins.into_iter().find_map(kind)?,
+        name: plugins.into_iter().find_map(kind)?.into(),
         why: path.display().to_string(),
     })
 }
@@ -159,7 +159,7 @@ fn cilium(dir: &Path) -> Found {
     let at = |name: &str| dir.join(name).display().to_string();
     Found {
         name: Some(CniGuess {
-            name: "Cilium",
+            name: "Cilium".into(),
             why: dir.display().to_string(),
         }),
         mode: mode.map(|(m, name)| (m, at(name))),
@@ -196,7 +196,7 @@ fn flannel(path: &Path) -> Found {
     let at = || path.display().to_string();
     Found {
         name: Some(CniGuess {
-            name: "flannel",
+            name: "flannel".into(),
             why: at(),
         }),
         mode: mode.map(|m| (m, at())),
@@ -213,7 +213,7 @@ fn flannel_env(text: &str, path: &Path) -> Found {
         .collect();
     Found {
         name: Some(CniGuess {
-            name: "flannel",
+            name: "flannel".into(),
             why: path.display().to_string(),
         }),
         mode: None,

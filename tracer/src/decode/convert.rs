@@ -65,7 +65,7 @@ pub(super) fn hop_key(raw: &FlowKey) -> Result<HopKey, DecodeError> {
     })
 }
 
-fn encap_key(raw: &key::Tuple) -> Result<Option<EncapKey>, DecodeError> {
+pub(super) fn encap_key(raw: &key::Tuple) -> Result<Option<EncapKey>, DecodeError> {
     let kind = match raw.encap {
         ENCAP_NONE => return Ok(None),
         ENCAP_VXLAN => EncapKind::Vxlan,

@@ -3,10 +3,13 @@
 mod convert;
 pub mod drop_text;
 pub mod no_loss;
+mod packet;
 mod route;
 
 #[cfg(test)]
 mod tests;
+
+pub use packet::{Headers, PacketRecord, frame};
 
 use std::sync::Arc;
 
@@ -15,9 +18,9 @@ use tracer_abi::{
     flow::{CHANGE_NEW, CHANGE_OUTER, CHANGE_ROUTE, FlowRecord},
     key::DIR_OUT,
     record::{
-        KIND_DROP, KIND_FLOW, KIND_ICMP_ERROR, KIND_NEIGH, KIND_PACKET, KIND_ROUTE_FAIL, KIND_TCP,
-        KIND_XMIT_ERROR, NeighRecord, PacketRecord, RecordHeader, RouteFailRecord,
-        TCP_RECEIVE_RESET, TCP_RETRANSMIT, TCP_SEND_RESET, TcpRecord,
+        self, KIND_DROP, KIND_FLOW, KIND_ICMP_ERROR, KIND_NEIGH, KIND_PACKET, KIND_ROUTE_FAIL,
+        KIND_TCP, KIND_XMIT_ERROR, NeighRecord, RecordHeader, RouteFailRecord, TCP_RECEIVE_RESET,
+        TCP_RETRANSMIT, TCP_SEND_RESET, TcpRecord,
     },
 };
 use zerocopy::{FromBytes, Immutable, KnownLayout};
@@ -271,7 +274,7 @@ fn tcp(record: &TcpRecord, at: KtimeNs) -> Result<Event, DecodeError> {
     })
 }
 
-fn packet(record: &PacketRecord, at: KtimeNs) -> Result<Event, DecodeError> {
+fn packet(record: &record::PacketRecord, at: KtimeNs) -> Result<Event, DecodeError> {
     let body = Body::Packet(PacketSample {
         key: convert::hop_key(&record.key)?,
         len: record.len,

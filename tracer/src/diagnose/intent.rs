@@ -1,11 +1,14 @@
 //! What the operator means the network to do, as far as it is known.
 
-use std::{fmt, net::IpAddr};
+use std::{borrow::Cow, fmt, net::IpAddr};
+
+use serde::{Deserialize, Serialize};
 
 use crate::inventory::{Inventory, LinkKind, Netns, Prefix};
 
 /// How pods of different nodes are meant to reach each other.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Mode {
     /// By routes of the underlay, without encapsulation.
     Native,
@@ -28,7 +31,8 @@ impl Mode {
 }
 
 /// Where an intent is known from.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Source {
     /// Given on the command line.
     Flag,
@@ -53,7 +57,7 @@ impl fmt::Display for Source {
 }
 
 /// A node of the cluster, as the operator lists it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Node {
     /// Its name.
     pub name: String,
@@ -64,7 +68,8 @@ pub struct Node {
 }
 
 /// What the network is meant to do.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Intent {
     /// Native routing or tunnel.
     pub mode: Mode,
@@ -114,10 +119,10 @@ impl Intent {
 }
 
 /// Which CNI seems to have configured the node. From the names of devices it is a guess, never a fact.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CniGuess {
     /// The CNI's own name.
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// The devices, rules or file that suggest it.
     pub why: String,
 }
@@ -147,7 +152,7 @@ pub fn guess_cni(inventory: &Inventory) -> Option<CniGuess> {
         let seen: Vec<&str> = marks.iter().filter_map(|m| device(ns, m)).collect();
         if !seen.is_empty() {
             return Some(CniGuess {
-                name,
+                name: (*name).into(),
                 why: format!("device {}", seen.join(", ")),
             });
         }
@@ -177,7 +182,7 @@ fn aws(ns: &Netns) -> Option<CniGuess> {
         .map(ToString::to_string)
         .collect();
     (!rules.is_empty()).then(|| CniGuess {
-        name: "AWS VPC CNI",
+        name: "AWS VPC CNI".into(),
         why: format!("device {eni}, rules {}", rules.join(", ")),
     })
 }

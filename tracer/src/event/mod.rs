@@ -3,6 +3,7 @@
 mod encap;
 mod id;
 mod notice;
+mod packet;
 mod route;
 mod sample;
 mod tuple;
@@ -10,12 +11,15 @@ mod tuple;
 pub use encap::{Encap, EncapKey, EncapKind};
 pub use id::{Dir, Ifindex, KtimeNs, NetnsId};
 pub use notice::{IcmpSample, NeighFailure, RouteFailure, TcpNotice, TcpWhat};
+pub use packet::{PacketPlace, RawPacket};
 pub use route::{Asked, How, RouteDecision, RouteKind, Why};
 pub use sample::{Change, Counters, DropPlace, DropSample, HopKey, HopSample, PacketSample};
 pub use tuple::{Proto, Tuple};
 
+use serde::{Deserialize, Serialize};
+
 /// One decoded record: from the ring buffer, from a scan of the maps, or from a capture file.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
     /// When the kernel side wrote it.
     pub at: KtimeNs,
@@ -25,7 +29,8 @@ pub struct Event {
 
 /// What an [`Event`] says. Counters in it are totals since the start, never increments, so that
 /// applying an event twice changes nothing and a lost one is made good by the next.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Body {
     /// A flow at a device: totals, route and encapsulation.
     Hop(HopSample),

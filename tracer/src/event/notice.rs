@@ -2,10 +2,12 @@
 
 use std::net::IpAddr;
 
+use serde::{Deserialize, Serialize};
+
 use super::{Asked, Dir, Ifindex, KtimeNs, NetnsId, Tuple};
 
 /// A local sender's lookup found no usable route.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RouteFailure {
     /// What was looked up; source and ports are unspecified or 0 where the sender left them open.
     pub tuple: Tuple,
@@ -33,7 +35,7 @@ pub struct RouteFailure {
 }
 
 /// A next hop or on-link destination that does not answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NeighFailure {
     /// Address asked for.
     pub address: IpAddr,
@@ -46,7 +48,8 @@ pub struct NeighFailure {
 }
 
 /// What happened to a TCP socket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum TcpWhat {
     /// A segment was sent again.
     Retransmit,
@@ -57,7 +60,7 @@ pub enum TcpWhat {
 }
 
 /// A TCP event of a local socket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TcpNotice {
     /// The socket: source is the local end.
     pub tuple: Tuple,
@@ -68,7 +71,7 @@ pub struct TcpNotice {
 }
 
 /// ICMP errors that passed a device, by the flow they complain about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IcmpSample {
     /// The flow complained about.
     pub about: Tuple,

@@ -39,7 +39,7 @@ pub struct Counters {
 }
 
 /// Why a sample was sent.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change {
     /// First packet of the flow at this device.
     pub new: bool,
@@ -50,7 +50,7 @@ pub struct Change {
 }
 
 /// A flow at a device.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HopSample {
     /// Which flow, where.
     pub key: HopKey,
@@ -77,7 +77,7 @@ pub struct HopSample {
 }
 
 /// Where and why packets ended.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct DropPlace {
     /// Name in this kernel's `enum skb_drop_reason`, without `SKB_DROP_REASON_`.
     pub reason: Arc<str>,
@@ -92,7 +92,7 @@ pub struct DropPlace {
 }
 
 /// Packets of a flow that ended at one place.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DropSample {
     /// The flow; `None` when the headers could not be read.
     pub tuple: Option<Tuple>,
@@ -123,7 +123,7 @@ pub struct DropSample {
 }
 
 /// One packet at one device (`--packets`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PacketSample {
     /// Which flow, where.
     pub key: HopKey,

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::event::{
     Counters, Dir, Encap, IcmpSample, Ifindex, KtimeNs, NeighFailure, NetnsId, RouteDecision,
     RouteFailure, Tuple,
@@ -227,7 +229,7 @@ impl Flow {
 }
 
 /// What tracer itself did not show. Anything but zeros can hide an answer.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Loss {
     /// Ring-buffer records that were not sent. Totals stay exact; moments may be missing.
     pub events: u64,

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use crate::{cluster, filter::Filter};
+use crate::{cluster, filter::Filter, probe::Recording};
 
 /// What a session looks at, and for how long.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -16,6 +16,8 @@ pub struct SessionConfig {
     pub filter: Filter,
     /// Send an event for each packet.
     pub each_packet: bool,
+    /// Tell all that a recording needs: the first bytes of each packet, and every change of a total.
+    pub recording: Option<Recording>,
     /// Stop after this time; `None` for a signal.
     pub duration: Option<Duration>,
     /// Type information instead of `/sys/kernel/btf/vmlinux`.

@@ -11,8 +11,9 @@ use tracer_abi::{
     route::FailKey,
 };
 
+use super::{PipelineEvent, Recorded};
 use crate::{
-    decode::{DecodeError, Decoder},
+    decode::{DecodeError, Decoder, PacketRecord},
     event::{Body, Event, KtimeNs},
     model::{Loss, Model},
     probe::{Batch, Probe, ProbeError},
@@ -43,6 +44,9 @@ fn any_source(key: &FailKey) -> FailKey {
     }
 }
 
+/// Who is told, beside the model, of totals and packets.
+pub(super) type Tell<'a> = &'a mut dyn FnMut(PipelineEvent<'_>);
+
 /// Reads the kernel side into a model.
 pub(super) struct Feed {
     decoder: Decoder,
@@ -50,15 +54,18 @@ pub(super) struct Feed {
     undecoded: u64,
     /// Failed lookups that the model knows of.
     failed: HashMap<FailKey, u64>,
+    /// Everything is told, for a recording.
+    recording: bool,
 }
 
 impl Feed {
-    pub(super) fn new(decoder: Decoder) -> Self {
+    pub(super) fn new(decoder: Decoder, recording: bool) -> Self {
         Self {
             decoder,
             scanned: KtimeNs::default(),
             undecoded: 0,
             failed: HashMap::new(),
+            recording,
         }
     }
 
@@ -68,13 +75,30 @@ impl Feed {
         &mut self,
         batch: &Batch,
         model: &mut Model,
-        mut each: impl FnMut(&Event) -> bool,
+        mut each: impl FnMut(PipelineEvent<'_>) -> bool,
     ) -> bool {
-        for record in batch {
+        for record in batch.iter() {
+            if self.recording {
+                match self.decoder.packet(record) {
+                    Ok(PacketRecord::Packet(packet)) => {
+                        let event = PipelineEvent::Recording(Recorded::Packet(&packet));
+                        if !each(event) {
+                            return false;
+                        }
+                        continue;
+                    }
+                    Ok(PacketRecord::NoLoss) => continue,
+                    Ok(PacketRecord::Other) => {}
+                    Err(e) => {
+                        self.lost(&e);
+                        continue;
+                    }
+                }
+            }
             match self.decoder.decode(record) {
                 Ok(Some(event)) => {
                     model.apply(&event);
-                    if !each(&event) {
+                    if !each(PipelineEvent::Event(&event)) {
                         return false;
                     }
                 }
@@ -96,10 +120,11 @@ impl Feed {
         probe: &Probe,
         model: &mut Model,
         now: KtimeNs,
+        tell: Tell<'_>,
     ) -> Result<(), ProbeError> {
         let since = self.scanned.0.saturating_sub(SLACK_NS);
-        self.scan_flows(probe, model, now, since)?;
-        self.scan_drops(probe, model, now, since)?;
+        self.scan_flows(probe, model, (now, since), tell)?;
+        self.scan_drops(probe, model, (now, since), tell)?;
         let mut events = Vec::new();
         probe.icmp.scan(|key, value| {
             if value.last_ns >= since {
@@ -134,7 +159,7 @@ impl Feed {
                 events.push(self.decoder.route_fail(&record, now));
             }
         })?;
-        self.apply(model, events);
+        self.apply(model, events, tell);
         self.scanned = now;
         model.tick(now);
         Ok(())
@@ -144,12 +169,20 @@ impl Feed {
         &mut self,
         model: &mut Model,
         events: impl IntoIterator<Item = Result<Event, DecodeError>>,
+        tell: Tell<'_>,
     ) {
         for event in events {
             match event {
-                Ok(event) => model.apply(&event),
+                Ok(event) => self.take(model, &event, tell),
                 Err(e) => self.lost(&e),
             }
+        }
+    }
+
+    fn take(&self, model: &mut Model, event: &Event, tell: Tell<'_>) {
+        model.apply(event);
+        if self.recording {
+            tell(PipelineEvent::Recording(Recorded::Total(event)));
         }
     }
 
@@ -157,8 +190,8 @@ impl Feed {
         &mut self,
         probe: &Probe,
         model: &mut Model,
-        now: KtimeNs,
-        since: u64,
+        (now, since): (KtimeNs, u64),
+        tell: Tell<'_>,
     ) -> Result<(), ProbeError> {
         let (mut events, mut idle, mut total) = (Vec::new(), Vec::new(), 0);
         probe.flows.scan(|key, value| {
@@ -169,7 +202,7 @@ impl Feed {
                 idle.push(*key);
             }
         })?;
-        self.apply(model, events);
+        self.apply(model, events, tell);
         if total < FLOWS_FULL_ENOUGH {
             return Ok(());
         }
@@ -179,9 +212,12 @@ impl Feed {
             };
             match self.flow(&key, &value, now) {
                 Ok(event) => {
-                    model.apply(&event);
+                    self.take(model, &event, tell);
                     if let Body::Hop(hop) = &event.body {
                         model.retire(&hop.key);
+                        if self.recording {
+                            tell(PipelineEvent::Recording(Recorded::Retired(&hop.key)));
+                        }
                     }
                 }
                 Err(e) => self.lost(&e),
@@ -205,8 +241,8 @@ impl Feed {
         &mut self,
         probe: &Probe,
         model: &mut Model,
-        now: KtimeNs,
-        since: u64,
+        (now, since): (KtimeNs, u64),
+        tell: Tell<'_>,
     ) -> Result<(), ProbeError> {
         let (mut seen, mut total) = (Vec::<(DropKey, DropValue)>::new(), 0);
         probe.drops.scan(|key, value| {
@@ -230,7 +266,7 @@ impl Feed {
             };
             let loss = matches!(&event.body, Body::Drop(d) if d.loss);
             if !old {
-                model.apply(&event);
+                self.take(model, &event, tell);
             }
             let ages = if loss {
                 total > DROPS_FULL_ENOUGH && idle > FLOW_IDLE_NS
@@ -242,10 +278,15 @@ impl Feed {
             }
             if let Some(value) = probe.drops.take(&key)? {
                 let event = self.decoder.drop(&DropRecord { key, value }, now);
-                self.apply(model, [event]);
+                self.apply(model, [event], tell);
             }
         }
         Ok(())
+    }
+
+    /// Packets with their bytes that found the ring buffer full.
+    pub(super) fn packets_lost(probe: &Probe) -> Result<u64, ProbeError> {
+        Ok(probe.counters()?.get(Counter::PacketsLost))
     }
 
     /// What was not shown, from the counters of both sides.

@@ -2,17 +2,22 @@
 
 mod config;
 mod feed;
+mod record;
+mod replay;
 mod session;
+mod signals;
 mod start;
 
 use std::sync::Arc;
 
 pub use config::SessionConfig;
+pub use record::Recorder;
+pub use replay::{FileFacts, Replay, Replayed, replay};
 pub use session::run;
 
 use crate::{
-    diagnose::Finding,
-    event::{Event, KtimeNs},
+    diagnose::{Finding, Intent},
+    event::{Event, HopKey, KtimeNs, RawPacket},
     inventory::Inventory,
     model::Snapshot,
     view::Limit,
@@ -29,6 +34,23 @@ pub enum PipelineEvent<'a> {
     Snapshot(&'a Arc<Snapshot>, &'a [Finding]),
     /// The node's configuration changed.
     Inventory(&'a Arc<Inventory>),
+    /// Only with [`SessionConfig::recording`].
+    Recording(Recorded<'a>),
+}
+
+/// What a recording keeps beside all else.
+#[derive(Clone, Copy, Debug)]
+pub enum Recorded<'a> {
+    /// An entry of the kernel's tables changed.
+    Total(&'a Event),
+    /// The kernel's entry was deleted, its total stays.
+    Retired(&'a HopKey),
+    /// A packet with its bytes, in the order of the events.
+    Packet(&'a RawPacket<'a>),
+    /// Packets so far that found the ring buffer full; comes before a snapshot.
+    PacketsLost(u64),
+    /// SIGUSR1 asks for the counters.
+    Asked,
 }
 
 /// What is known once everything is attached.
@@ -44,6 +66,8 @@ pub struct Ready {
     pub limits: Vec<Limit>,
     /// Devices that are traced.
     pub devices: usize,
+    /// What the network is meant to do.
+    pub intent: Intent,
 }
 
 /// The last picture, after everything was drained.

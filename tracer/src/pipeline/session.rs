@@ -9,14 +9,14 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use tokio::{
-    signal::unix::{Signal, SignalKind, signal},
     sync::mpsc,
     time::{MissedTickBehavior, interval, sleep_until},
 };
 
 use super::{
-    Ended, PipelineEvent, Ready, SessionConfig, SessionEnd,
+    Ended, PipelineEvent, Ready, Recorded, SessionConfig, SessionEnd,
     feed::Feed,
+    signals::Signals,
     start::{Started, attach, start},
 };
 use crate::{
@@ -64,35 +64,12 @@ pub fn run(
         .context("cannot start the event loop")?;
     runtime.block_on(async {
         // before anything is attached, so that an early Ctrl-C also ends in order
-        let mut signals = Signals::new()?;
+        let mut signals = Signals::new(config.recording.is_some())?;
         let mut config = config.clone();
         config.filter.resolve_pids(netns_of_pid);
         let mut session = Session::new(&config, start(&config)?);
         session.run(&config, &mut signals, on_event).await
     })
-}
-
-/// The signals that end a session in order.
-struct Signals([Signal; 3]);
-
-impl Signals {
-    fn new() -> Result<Self> {
-        let listen = |kind| signal(kind).context("cannot listen for signals");
-        Ok(Self([
-            listen(SignalKind::interrupt())?,
-            listen(SignalKind::terminate())?,
-            listen(SignalKind::hangup())?,
-        ]))
-    }
-
-    async fn recv(&mut self) -> Ended {
-        let [interrupt, terminate, hangup] = &mut self.0;
-        tokio::select! {
-            _ = interrupt.recv() => Ended::Interrupt,
-            _ = terminate.recv() => Ended::Terminate,
-            _ = hangup.recv() => Ended::Hangup,
-        }
-    }
 }
 
 struct Session {
@@ -103,6 +80,7 @@ struct Session {
     selection: NetnsSelection,
     limits: Vec<Limit>,
     devices_given: bool,
+    recording: bool,
     intent: Intent,
     wall_offset_ns: u64,
     started: KtimeNs,
@@ -114,7 +92,10 @@ impl Session {
     fn new(config: &SessionConfig, s: Started) -> Self {
         let started = clock::now();
         let mut session = Self {
-            feed: Feed::new(Decoder::new(Arc::new(s.facts.names))),
+            feed: Feed::new(
+                Decoder::new(Arc::new(s.facts.names)),
+                config.recording.is_some(),
+            ),
             model: Model::new(ModelConfig {
                 started,
                 ..ModelConfig::default()
@@ -124,6 +105,7 @@ impl Session {
             limits: s.limits,
             devices_given: !config.devices.is_empty(),
             intent: s.intent,
+            recording: config.recording.is_some(),
             wall_offset_ns: s.facts.clock.wall_ns(KtimeNs(0)),
             started,
             reread: None,
@@ -160,10 +142,13 @@ impl Session {
         while flow.is_continue() {
             flow = tokio::select! {
                 biased;
-                signal = signals.recv() => {
-                    ended = signal;
-                    ControlFlow::Break(())
-                }
+                signal = signals.recv() => match signal {
+                    Some(signal) => {
+                        ended = signal;
+                        ControlFlow::Break(())
+                    }
+                    None => on_event(PipelineEvent::Recording(Recorded::Asked)),
+                },
                 () = until(deadline) => {
                     ended = Ended::Time;
                     ControlFlow::Break(())
@@ -186,7 +171,13 @@ impl Session {
                 }
             };
         }
-        // what is still queued belongs to the picture, although nobody is told any more
+        // what is still queued belongs to the picture and to a recording; others have seen enough
+        let mut nobody = |_: PipelineEvent<'_>| ControlFlow::Continue(());
+        let told: &mut dyn FnMut(PipelineEvent<'_>) -> ControlFlow<()> = if self.recording {
+            on_event
+        } else {
+            &mut nobody
+        };
         let mut stopping = tokio::task::spawn_blocking(move || {
             drop(watcher);
             ring.stop();
@@ -195,17 +186,20 @@ impl Session {
         while !stopped {
             tokio::select! {
                 _ = &mut stopping => stopped = true,
-                Some(input) = rx.recv() => self.drain(input),
+                Some(input) = rx.recv() => self.drain(input, told),
             }
         }
         while let Ok(input) = rx.try_recv() {
-            self.drain(input);
+            self.drain(input, told);
         }
-        self.end(ready, ended)
+        self.end(ready, ended, told)
     }
 
-    fn drain(&mut self, input: Input) {
-        let _flow = self.take(input, &mut |_| ControlFlow::Continue(()));
+    fn drain(&mut self, input: Input, told: &mut dyn FnMut(PipelineEvent<'_>) -> ControlFlow<()>) {
+        let _flow = self.take(input, &mut |event| {
+            let _enough = told(event);
+            ControlFlow::Continue(())
+        });
     }
 
     fn ready(&self) -> Ready {
@@ -215,6 +209,7 @@ impl Session {
             started: self.started,
             limits: self.limits.clone(),
             devices: self.probe.attached().count(),
+            intent: self.intent.clone(),
         }
     }
 
@@ -228,7 +223,7 @@ impl Session {
             Input::Records(batch) => {
                 let mut flow = ControlFlow::Continue(());
                 self.feed.records(&batch, &mut self.model, |event| {
-                    flow = on_event(PipelineEvent::Event(event));
+                    flow = on_event(event);
                     flow.is_continue()
                 });
                 flow
@@ -314,12 +309,25 @@ impl Session {
                 }
             }
         }
-        let (snapshot, findings) = self.picture()?;
+        let (snapshot, findings) = self.picture(on_event)?;
         Ok(on_event(PipelineEvent::Snapshot(&snapshot, &findings)))
     }
 
-    fn picture(&mut self) -> Result<(Arc<Snapshot>, Vec<Finding>)> {
-        self.feed.scan(&self.probe, &mut self.model, clock::now())?;
+    fn picture(
+        &mut self,
+        on_event: &mut dyn FnMut(PipelineEvent<'_>) -> ControlFlow<()>,
+    ) -> Result<(Arc<Snapshot>, Vec<Finding>)> {
+        // a recorder that wants no more says so at the next event of the loop
+        let mut tell = |event: PipelineEvent<'_>| {
+            let _flow = on_event(event);
+        };
+        let now = clock::now();
+        self.feed
+            .scan(&self.probe, &mut self.model, now, &mut tell)?;
+        if self.recording {
+            let lost = Feed::packets_lost(&self.probe)?;
+            tell(PipelineEvent::Recording(Recorded::PacketsLost(lost)));
+        }
         self.model.set_loss(self.feed.loss(&self.probe)?);
         let snapshot = Arc::new(self.model.snapshot());
         let context = diagnose::Context::new(&snapshot, &self.inventory)
@@ -329,12 +337,21 @@ impl Session {
         Ok((snapshot, findings))
     }
 
-    fn end(&mut self, ready: Ready, ended: Ended) -> Result<SessionEnd> {
+    fn end(
+        &mut self,
+        ready: Ready,
+        ended: Ended,
+        on_event: &mut dyn FnMut(PipelineEvent<'_>) -> ControlFlow<()>,
+    ) -> Result<SessionEnd> {
         // a device that came just now has packets already, and its name is in the last change
         if self.reread.is_some() {
+            let before = self.inventory.clone();
             self.read_again();
+            if !Arc::ptr_eq(&before, &self.inventory) {
+                let _ended = on_event(PipelineEvent::Inventory(&self.inventory));
+            }
         }
-        let (snapshot, findings) = self.picture()?;
+        let (snapshot, findings) = self.picture(on_event)?;
         Ok(SessionEnd {
             ready,
             inventory: self.inventory.clone(),

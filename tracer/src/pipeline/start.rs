@@ -134,6 +134,7 @@ fn probe_config<'a>(
         devices: (!config.devices.is_empty())
             .then(|| devices.iter().map(|(ifindex, _)| *ifindex).collect()),
         each_packet: config.each_packet,
+        recording: config.recording,
     }
 }
 

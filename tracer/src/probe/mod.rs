@@ -8,7 +8,7 @@ mod table;
 
 pub use attach::Attachment;
 pub use counters::KernelCounters;
-pub use object::{Probe, ProbeConfig};
+pub use object::{Probe, ProbeConfig, Recording};
 pub use ring::{Batch, Ring};
 pub use table::Table;
 

@@ -15,6 +15,7 @@ use tracer_abi::{
     key::FlowKey,
     map,
     offset::{OFF_COUNT, Off, PATHS},
+    packet::SNAP_MAX,
     route::{FailKey, FailValue},
 };
 
@@ -23,6 +24,9 @@ use crate::event::{Ifindex, NetnsId};
 
 /// Bytes behind `_skb_refdst` that the tc program reads in one go (`SKB_TAIL` of the kernel side).
 const SKB_TAIL: usize = 136;
+
+/// At least as many as there are hooks that send packet bytes.
+const SNAP_HOOKS: u32 = 8;
 
 /// What to trace.
 pub struct ProbeConfig<'a> {
@@ -40,6 +44,17 @@ pub struct ProbeConfig<'a> {
     pub devices: Option<Vec<Ifindex>>,
     /// Send each packet (`--packets`).
     pub each_packet: bool,
+    /// Send the first bytes of each packet, for a recording.
+    pub recording: Option<Recording>,
+}
+
+/// What a recording needs of the kernel side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Recording {
+    /// Bytes of each packet; at most [`SNAP_MAX`].
+    pub snaplen: u32,
+    /// Bytes of the ring buffer; rounded up to a power of two.
+    pub buffer: u32,
 }
 
 /// The kernel side, loaded. Everything is detached when it is dropped, or when the process ends.
@@ -72,7 +87,16 @@ impl Probe {
         let multi = u32::from(!config.full.is_empty());
         let only = u32::from(config.devices.is_some());
         let each = u32::from(config.each_packet);
-        let mut ebpf = EbpfLoader::new()
+        let snaplen = config.recording.map_or(0, |r| r.snaplen.clamp(1, SNAP_MAX));
+        let mut loader = EbpfLoader::new();
+        if let Some(recording) = config.recording {
+            let page = 4096;
+            let buffer = recording.buffer.clamp(page, 1 << 30).next_power_of_two();
+            loader
+                .map_max_entries(map::EVENTS, buffer)
+                .map_max_entries(map::SNAPS, SNAP_HOOKS);
+        }
+        let mut ebpf = loader
             .btf(Some(config.btf))
             .verifier_log_level(VerifierLogLevel::VERBOSE)
             .override_global(global::OFF, &config.offsets[..], true)
@@ -80,6 +104,7 @@ impl Probe {
             .override_global(global::MULTI_NETNS, &multi, true)
             .override_global(global::ONLY_DEVICES, &only, true)
             .override_global(global::EACH_PACKET, &each, true)
+            .override_global(global::SNAPLEN, &snaplen, true)
             .load(aya::include_bytes_aligned!(concat!(
                 env!("OUT_DIR"),
                 "/tracer-bpf"

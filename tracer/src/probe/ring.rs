@@ -14,11 +14,31 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 /// The reader looks by itself this often; drops and other rare records wake it at once.
 const INTERVAL_MS: u16 = 50;
-/// Records in one batch at most, so that a flood does not grow a batch without end.
-const BATCH: usize = 4_096;
+/// Bytes of records in one batch at most, so that a flood does not grow a batch without end.
+const BATCH: usize = 1 << 20;
 
-/// Raw records, each a [`tracer_abi::record::RecordHeader`] with its payload.
-pub type Batch = Vec<bytes::Bytes>;
+/// Raw records, each a [`tracer_abi::record::RecordHeader`] with its payload, one behind the other
+/// in one piece of memory.
+#[derive(Debug, Default)]
+pub struct Batch {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl Batch {
+    fn push(&mut self, record: &[u8]) {
+        self.bytes.extend_from_slice(record);
+        self.ends.push(self.bytes.len());
+    }
+
+    /// The records in their order.
+    pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        let starts = std::iter::once(0).chain(self.ends.iter().copied());
+        starts
+            .zip(&self.ends)
+            .filter_map(|(start, end)| self.bytes.get(start..*end))
+    }
+}
 
 /// The reading thread. Ends when dropped.
 pub struct Ring {
@@ -41,12 +61,12 @@ impl Ring {
             loop {
                 let last = stopped.load(Ordering::Acquire);
                 loop {
-                    let mut batch = Batch::new();
-                    while batch.len() < BATCH {
+                    let mut batch = Batch::default();
+                    while batch.bytes.len() < BATCH {
                         let Some(item) = ring.next() else { break };
-                        batch.push(bytes::Bytes::copy_from_slice(&item));
+                        batch.push(&item);
                     }
-                    if batch.is_empty() {
+                    if batch.ends.is_empty() {
                         break;
                     }
                     if !each(batch) {

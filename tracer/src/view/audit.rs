@@ -150,7 +150,7 @@ struct Meant<'a> {
 
 #[derive(Serialize)]
 struct Cni {
-    name: &'static str,
+    name: std::borrow::Cow<'static, str>,
     why: String,
     /// From names of devices and rules, and so no fact.
     guess: bool,

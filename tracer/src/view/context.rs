@@ -1,6 +1,7 @@
 //! What views need beside the snapshot.
 
 use jiff::{Timestamp, tz::TimeZone};
+use serde::{Deserialize, Serialize};
 
 use crate::{
     event::{Ifindex, KtimeNs, NetnsId},
@@ -38,7 +39,8 @@ impl WallClock {
 }
 
 /// A question that something missing on this kernel leaves open.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Question {
     /// Were packets dropped?
     Drops,
@@ -49,7 +51,7 @@ pub enum Question {
 }
 
 /// Something that this kernel, or our privileges on it, did not let us see.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limit {
     /// One sentence.
     pub text: String,

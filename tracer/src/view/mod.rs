@@ -6,12 +6,14 @@
 pub mod audit;
 pub mod changes;
 pub mod check;
+pub mod compare;
 mod context;
 pub mod escape;
 mod icmp;
 pub mod json;
 pub mod junit;
 mod names;
+pub mod report;
 pub mod schema;
 pub mod select;
 pub mod stream;

@@ -75,6 +75,43 @@ pub fn packet<'a>(
         .then_some(p)
 }
 
+/// A flow of which only the addresses are known, when either direction matches.
+pub fn tuple_matches(filter: &Filter, inventory: &Inventory, tuple: &crate::event::Tuple) -> bool {
+    filter
+        .matches_flow(&FlowFacts::new(tuple), inventory)
+        .is_match()
+}
+
+/// The packet of an event out of a capture, when it matches. More is known of it than of a live
+/// one: its outer header and whether it ended here.
+pub fn recorded<'a>(
+    filter: &Filter,
+    inventory: &Inventory,
+    event: &'a Event,
+    encap: Option<Encap>,
+    drop: Option<(&str, &str)>,
+) -> Option<&'a crate::event::PacketSample> {
+    let Body::Packet(p) = &event.body else {
+        return None;
+    };
+    let (dev, netns) = ([(p.key.netns, p.key.dev)], [p.key.netns]);
+    let encaps: Vec<Encap> = encap.into_iter().collect();
+    let reasons: Vec<&str> = drop.iter().map(|(reason, _)| *reason).collect();
+    let facts = FlowFacts {
+        encaps: &encaps,
+        reply_encaps: &encaps,
+        devs: Some(&dev),
+        netns: Some(&netns),
+        reasons: Some(&reasons),
+        dropped: Some(drop.is_some()),
+        ..FlowFacts::new(&p.key.tuple)
+    };
+    filter
+        .matches_flow(&facts, inventory)
+        .is_match()
+        .then_some(p)
+}
+
 /// The flow in the direction that matches; `None` when none does.
 pub(in crate::view) fn turned(
     filter: &Filter,

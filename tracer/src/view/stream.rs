@@ -131,6 +131,21 @@ pub struct Packet {
     pub ip_id: u32,
     /// Encapsulation.
     pub encap: Option<PacketEncap>,
+    /// In a capture: the same number for all observations of one packet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<u64>,
+    /// In a capture: it ended here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dropped: Option<PacketEnd>,
+}
+
+/// Where and why a packet ended.
+#[derive(Clone, Debug, Serialize)]
+pub struct PacketEnd {
+    /// `enum skb_drop_reason`.
+    pub reason: String,
+    /// Kernel function.
+    pub symbol: String,
 }
 
 /// The encapsulation of one packet.
@@ -214,6 +229,16 @@ pub fn change<'a>(cx: &ViewContext<'_>, c: &'a Change) -> Body<'a> {
 
 /// A packet.
 pub fn packet<'a>(cx: &ViewContext<'_>, p: &PacketSample) -> Body<'a> {
+    recorded(cx, p, None, 0)
+}
+
+/// A packet of a capture: `drop` is reason and function, `id` the same at each device.
+pub fn recorded<'a>(
+    cx: &ViewContext<'_>,
+    p: &PacketSample,
+    drop: Option<(&str, &str)>,
+    id: u64,
+) -> Body<'a> {
     let (key, t) = (&p.key, &p.key.tuple);
     let ports = t.proto.has_ports() && !t.later_fragment;
     Body::Packet(Packet {
@@ -230,6 +255,11 @@ pub fn packet<'a>(cx: &ViewContext<'_>, p: &PacketSample) -> Body<'a> {
         segs: p.segs,
         tcp_flags: p.tcp_flags,
         ip_id: p.ip_id,
+        id: (id != 0).then_some(id),
+        dropped: drop.map(|(reason, symbol)| PacketEnd {
+            reason: reason.to_owned(),
+            symbol: symbol.to_owned(),
+        }),
         encap: key.encap.map(|e| PacketEncap {
             kind: e.kind.name(),
             vni: e.vni,

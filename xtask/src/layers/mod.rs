@@ -29,18 +29,29 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("decode", &["abi", "event", "inventory"]),
     ("model", &["event", "inventory"]),
     ("diagnose", &["event", "inventory", "model"]),
+    ("compare", &["event", "inventory", "decode", "model"]),
     (
         "view",
-        &["event", "inventory", "filter", "model", "diagnose"],
+        &[
+            "event",
+            "inventory",
+            "filter",
+            "model",
+            "diagnose",
+            "compare",
+        ],
     ),
     // the edges: they ask the machine and produce core types
     ("kernel", &["abi", "inventory", "event"]),
     ("net", &["inventory", "event"]),
     ("probe", &["abi", "event", "filter", "kernel", "inventory"]),
-    ("capture", &["event", "inventory"]),
     ("terminal", &["view"]),
     ("cluster", &["diagnose", "inventory"]),
     ("traffic", &["net"]),
+    (
+        "capture",
+        &["event", "inventory", "model", "diagnose", "view"],
+    ),
     // what joins them
     (
         "pipeline",
@@ -79,6 +90,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "cluster",
             "traffic",
             "pipeline",
+            "compare",
         ],
     ),
 ];
@@ -90,6 +102,7 @@ const CORE: &[&str] = &[
     "decode",
     "model",
     "diagnose",
+    "compare",
     "view",
 ];
 

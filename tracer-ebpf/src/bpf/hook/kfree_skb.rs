@@ -18,6 +18,7 @@ use crate::bpf::{
     kmem::{Linear, add, ld, read},
     lookup::{self, Asked},
     maps::{DROPS, count, netns_scope, no_loss, off, work},
+    packet::{self, End},
     skb::{Layout, parse_into, segments, wanted},
     work::{Hook, Work},
 };
@@ -78,7 +79,8 @@ unsafe fn dropped(skb: usize, location: u64, reason: u32) {
             layout.data
         };
         let linear = layout.linear(start);
-        if !headers(&linear, u16::from_be(ld(skb, Off::SkbProtocol)), w) {
+        let ethertype = u16::from_be(ld(skb, Off::SkbProtocol));
+        if !headers(&linear, ethertype, w) {
             count(Counter::Filtered);
             return;
         }
@@ -97,6 +99,16 @@ unsafe fn dropped(skb: usize, location: u64, reason: u32) {
         let len: u32 = ld(skb, Off::SkbLen);
         let segs = segments(skb, layout.head, len);
         let mark: u32 = ld(skb, Off::SkbMark);
+        let end = End {
+            skb: skb as u64,
+            location,
+            reason,
+            len,
+            segs,
+            ethertype,
+            tci: ld(skb, Off::SkbVlanTci),
+        };
+        packet::ended(w, &end, &layout, start);
         record(
             w,
             &Ended {

@@ -7,6 +7,7 @@ use crate::bpf::{
     account::{Seen, account},
     kmem::ld,
     maps::{count, device_wanted, netns_full, set_last_rx, work},
+    packet::{self, Ends},
     skb::{LOOPBACK, Layout, parse_wanted, place, segments},
     work::Hook,
 };
@@ -54,5 +55,11 @@ unsafe fn receive(skb: usize) {
             now: bpf_ktime_get_ns(),
         };
         account(w, &linear, &seen);
+        let ends = Ends {
+            ethertype,
+            tci: ld(skb, Off::SkbVlanTci),
+            end: ld(skb, Off::SkbEnd),
+        };
+        packet::received(skb as u64, w, &seen, &layout, &ends);
     }
 }

@@ -12,6 +12,7 @@ use crate::bpf::{
     account::{Seen, account},
     kmem::read,
     maps::{count, home_netns, multi_netns, work},
+    packet,
     skb::{TcSkb, parse_wanted},
     work::Hook,
 };
@@ -82,6 +83,7 @@ fn egress(ctx: &TcContext) {
         now: now(),
     };
     account(w, &linear, &seen);
+    packet::sent(ctx, w, &seen, link, ethertype, c.vlan_tci as u16);
 }
 
 #[inline(always)]

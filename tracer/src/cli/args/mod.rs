@@ -1,10 +1,14 @@
 //! Arguments, one file for each command. Parsing validates, and does nothing else.
 
 mod check;
+mod compare;
 mod endpoint;
 mod expect;
 mod options;
 mod probe;
+mod read;
+mod record;
+mod report;
 mod watch;
 
 use std::ffi::OsString;
@@ -12,10 +16,14 @@ use std::ffi::OsString;
 use clap::{Parser, Subcommand};
 
 pub use check::{CheckArgs, CheckCommand, DEFAULT_TIME};
+pub use compare::CompareCommand;
 pub use endpoint::{Endpoint, Target};
 pub use expect::Expect;
 pub use options::{Color, Format, Options, RoutingMode};
 pub use probe::{ProbeArgs, ProbeProto};
+pub use read::ReadCommand;
+pub use record::RecordCommand;
+pub use report::ReportCommand;
 pub use watch::{WatchCommand, WatchOptions};
 
 use crate::filter::can_start_with;
@@ -37,8 +45,8 @@ Quote it where the shell would read it: 'not (tcp or udp)'.";
 const EXIT: &str = "\
 Exit status:
   0  good    1  error at run time    2  wrong arguments
-  3  check: loss or misroute; audit: something is wrong
-  4  check, audit: inconclusive";
+  3  check, read: loss or misroute; compare: loss; audit: something is wrong
+  4  check, read, compare, audit: inconclusive";
 
 const AUDIT_EXAMPLES: &str = "\
 Examples:
@@ -53,9 +61,31 @@ Exit status:
   0  nothing wrong   2  wrong arguments     4  inconclusive: not everything
   1  error           3  an error or warning    could be read";
 
+/// The words as clap wants them: see [`report_file`] and [`tunnels`].
+pub fn joined(words: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
+    report_file(tunnels(words))
+}
+
+/// `tracer report FILE -o report.html` writes there, though `-o` is the output format elsewhere.
+fn report_file(mut words: Vec<OsString>) -> Vec<OsString> {
+    let is = |word: &OsString, names: &[&str]| names.iter().any(|n| word == n);
+    if !words.iter().skip(1).any(|w| w == "report") {
+        return words;
+    }
+    let at = words.iter().position(|w| is(w, &["-o", "--output"]));
+    if let Some(at) = at
+        && words
+            .get(at + 1)
+            .is_some_and(|value| !is(value, &["text", "json"]))
+    {
+        words[at] = "--write".into();
+    }
+    words
+}
+
 /// Writes `--tunnel DEV` as `--tunnel=DEV`, and `--reply-tunnel` so too. The value is optional, so that clap would take the first
 /// word of a filter for it, or with `=` required refuse the form with a blank.
-pub fn joined(words: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
+fn tunnels(words: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
     let mut joined: Vec<OsString> = Vec::new();
     for word in words {
         let value = word
@@ -108,6 +138,18 @@ pub enum Command {
     /// Read routes, rules, links, neighbours and sysctls, and say what is wrong in them
     #[command(after_help = AUDIT_EXAMPLES)]
     Audit,
+    /// Write packets, decisions and drops to a file, for Wireshark and `tracer read`
+    #[command(after_help = record::EXAMPLES)]
+    Record(RecordCommand),
+    /// Show what is in a file of `tracer record`; needs no root
+    #[command(after_help = read::EXAMPLES)]
+    Read(ReadCommand),
+    /// Join the captures of two nodes: what left one and never reached the other
+    #[command(after_help = compare::EXAMPLES)]
+    Compare(CompareCommand),
+    /// Make a page of a file of `tracer record`, to be attached to a ticket
+    #[command(after_help = report::EXAMPLES)]
+    Report(ReportCommand),
     /// Show what this kernel and these privileges allow
     Doctor,
 }

@@ -21,7 +21,7 @@ pub struct Options {
     /// Other namespaces: NAME, PID, INODE, self (without the pods) or all (repeatable)
     #[arg(long, value_name = "NETNS", global = true)]
     pub netns: Vec<String>,
-    /// Stop after N lines (check: after N matching packets)
+    /// Stop after N lines (check, record: after N packets)
     #[arg(short, long, value_name = "N", global = true, value_parser = clap::value_parser!(u64).range(1..))]
     pub count: Option<u64>,
     /// Output format
@@ -107,6 +107,7 @@ impl Options {
             netns: self.netns.clone(),
             filter,
             each_packet: false,
+            recording: None,
             duration: None,
             btf: self.btf.clone(),
             cluster: self.cluster(),

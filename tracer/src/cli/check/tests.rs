@@ -35,6 +35,7 @@ fn ended(line: &str, flows: Vec<Flow>, loss: Loss, ended: pipeline::Ended) -> (u
             started: fixture::START,
             limits: vec![],
             devices: 4,
+            intent: crate::diagnose::Intent::default(),
         },
         inventory,
         snapshot: Arc::new(snapshot),

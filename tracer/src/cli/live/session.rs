@@ -110,7 +110,7 @@ fn take(
             }
             return ControlFlow::Continue(());
         }
-        PipelineEvent::Event(_) => return ControlFlow::Continue(()),
+        PipelineEvent::Event(_) | PipelineEvent::Recording(_) => return ControlFlow::Continue(()),
     }
     match pictures.send(shown.clone()) {
         Ok(()) => ControlFlow::Continue(()),

@@ -14,6 +14,7 @@ fn ready() -> Ready {
         started: fixture::START,
         limits: vec![],
         devices: 4,
+        intent: crate::diagnose::Intent::default(),
     }
 }
 

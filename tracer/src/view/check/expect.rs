@@ -50,6 +50,11 @@ impl Expectations {
         self.forward.is_any() || self.reply.is_any() || self.max_drops.is_some()
     }
 
+    /// Anything is expected.
+    pub fn is_any(&self) -> bool {
+        self.is_explicit() || self.min_packets.is_some() || !self.fail_on.is_empty()
+    }
+
     /// What must be visible for a pass.
     pub(super) fn asks(&self, question: Question) -> bool {
         // a finding may be made of anything, so that its absence needs all of it

@@ -55,6 +55,43 @@ pub struct Report<'a> {
     pub neigh_failures: Vec<Neigh>,
 }
 
+/// [`Report`] of a capture file.
+#[derive(Clone, Debug, Serialize)]
+pub struct Read<'a> {
+    /// What the session was.
+    #[serde(flatten)]
+    pub report: Report<'a>,
+    /// The file.
+    pub file: File<'a>,
+}
+
+/// A capture file.
+#[derive(Clone, Debug, Serialize)]
+pub struct File<'a> {
+    /// As it was given.
+    pub name: &'a str,
+    /// Version of the tracer that wrote it.
+    pub tracer: &'a str,
+    /// The filter of the recording; `null` for none.
+    pub filter: Option<&'a str>,
+    /// Bytes kept of each packet.
+    pub snaplen: u32,
+    /// Packets in it.
+    pub packets: u64,
+    /// Packets that the recording could not keep up with.
+    pub packets_lost: u64,
+    /// Number of the file in a rotation, from 0.
+    pub part: u64,
+    /// It ended in order.
+    pub complete: bool,
+    /// The byte at which it is cut or damaged.
+    pub cut_at: Option<u64>,
+    /// The time up to which totals are complete.
+    pub until: String,
+    /// Lines and packets that made no sense.
+    pub unreadable: u64,
+}
+
 /// One thing that is wrong.
 #[derive(Clone, Debug, Serialize)]
 pub struct Finding<'a> {

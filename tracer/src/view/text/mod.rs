@@ -15,7 +15,7 @@ pub use doctor::{Feature, features};
 pub use finding::finding;
 pub use flow::flow;
 pub use line::change;
-pub use packet::packet;
+pub use packet::{packet, packet_end};
 pub(in crate::view) use style::Word;
 pub use style::{Style, Tone};
 pub use verdict::{Summary, report, summary, tally, verdict};

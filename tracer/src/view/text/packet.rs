@@ -9,12 +9,28 @@ use crate::{
 /// `12:00:00.000001 eth0  Out IP6 fd00::1.40000 > fd00::2.53: udp, length 42`, with a line feed.
 /// The length is that of the packet with its link header.
 pub fn packet(t: &Text<'_>, at: KtimeNs, p: &PacketSample) -> String {
-    let (key, tuple) = (&p.key, &p.key.tuple);
-    let time = t.style.paint(Tone::Dim, &t.cx.clock.time_of_day(at));
-    let dir = match key.dir {
+    let dir = match p.key.dir {
         Dir::In => "In ",
         Dir::Out => "Out",
     };
+    line(t, at, p, dir, "")
+}
+
+/// The same for a packet that ended: `eth0 End IP …, length 42, dropped: NO_SOCKET at udp_rcv`.
+pub fn packet_end(
+    t: &Text<'_>,
+    at: KtimeNs,
+    p: &PacketSample,
+    (reason, symbol): (&str, &str),
+) -> String {
+    let why = format!("dropped: {reason} at {symbol}");
+    let why = t.style.paint(Tone::Bad, &t.style.sentence(&why));
+    line(t, at, p, "End", &format!(", {why}"))
+}
+
+fn line(t: &Text<'_>, at: KtimeNs, p: &PacketSample, dir: &str, tail: &str) -> String {
+    let (key, tuple) = (&p.key, &p.key.tuple);
+    let time = t.style.paint(Tone::Dim, &t.cx.clock.time_of_day(at));
     let family = if tuple.is_ipv6() { "IP6" } else { "IP" };
     let ports = tuple.proto.has_ports() && !tuple.later_fragment;
     let end = |address: std::net::IpAddr, port| {
@@ -47,7 +63,7 @@ pub fn packet(t: &Text<'_>, at: KtimeNs, p: &PacketSample) -> String {
     };
     let dev = t.dev(key.netns, key.dev);
     format!(
-        "{time} {dev:<8} {dir} {encap}{family} {src} > {dst}: {what}, length {}{gso}\n",
+        "{time} {dev:<8} {dir} {encap}{family} {src} > {dst}: {what}, length {}{gso}{tail}\n",
         p.len
     )
 }

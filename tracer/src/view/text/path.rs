@@ -85,7 +85,12 @@ impl Text<'_> {
     }
 
     /// `[rule 1536 table 6: default via 10.0.0.1, lookup]`.
-    fn decision(&self, r: &Decision, netns: Option<NetnsId>, rest: &[Step]) -> Word {
+    pub(in crate::view) fn decision(
+        &self,
+        r: &Decision,
+        netns: Option<NetnsId>,
+        rest: &[Step],
+    ) -> Word {
         let d = &r.decision;
         let netns = netns
             .or_else(|| json::next_netns(rest))

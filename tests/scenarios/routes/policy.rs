@@ -14,8 +14,8 @@ fn topology(name: &str) -> Topology {
         .route("n1", "10.20.0.0/24 via 10.2.0.2")
         .route("n1", "fd20::/64 via fd02::2")
         // there, but without a route to the destination
-        .route("n1", "10.99.0.0/24 via 10.2.0.2 table 101")
-        .route("n1", "fd99::/64 via fd02::2 table 101");
+        .route("n1", "10.90.0.0/24 via 10.2.0.2 table 101")
+        .route("n1", "fd90::/64 via fd02::2 table 101");
     (102..=110).fold(lab, |lab, table| {
         lab.route("n1", &format!("10.20.0.0/24 via 10.3.0.2 table {table}"))
             .route("n1", &format!("fd20::/64 via fd03::2 table {table}"))

@@ -30,6 +30,7 @@ pub(super) fn open(kind: SockType, peer: &SocketAddr, options: &Options) -> Resu
     };
     let fd = socket(family, kind, SockFlag::SOCK_CLOEXEC, None).context("cannot open a socket")?;
     setsockopt(&fd, sockopt::ReuseAddr, &true)?;
+    setsockopt(&fd, sockopt::Broadcast, &true)?;
     if options.mark != 0 {
         setsockopt(&fd, sockopt::Mark, &options.mark).context("cannot set the mark")?;
     }

@@ -23,6 +23,7 @@ pub(crate) fn all() -> Result<Vec<Case>> {
         results::forwarded(),
         results::local(),
         results::delivered(),
+        results::too_big(),
         multipath::ecmp(),
         multipath::local_ecmp(),
         multipath::group(),

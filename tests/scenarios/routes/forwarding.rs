@@ -1,8 +1,12 @@
 //! Packets of others: in by one device, out by another.
 
-use anyhow::Result;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
 use harness::confusion::{Case, Load};
 use harness::traffic::Udp;
+use harness::{Tracer, expect};
+use serde_json::{Value, json};
 
 use crate::lab::{self, A, B1, FAR, MAIN};
 
@@ -117,6 +121,51 @@ fn on_link_and_by_a_gateway() -> Result<()> {
 #[test]
 fn another_gateway_is_a_change() -> Result<()> {
     changed().run(Load::Quiet)?.agree()
+}
+
+/// `watch` says so once, with the time.
+#[test]
+fn a_change_is_told_once() -> Result<()> {
+    let network = lab::node("chw")
+        .addr("b1", "eth0", &["10.2.0.3/24"])
+        .route("n1", "10.20.0.0/24 via 10.2.0.2")
+        .raise()?;
+    let (node, a) = (network.ns("n1")?, network.ns("a")?);
+    let tracer = Tracer::start(node, &["watch", "-o", "json", "dst", "host", FAR[0]])?;
+    let send = || Udp::to(&lab::at(FAR[0], 7)).sport(7003).send(a);
+    send()?;
+    node.exec(&["ip", "route", "replace", "10.20.0.0/24", "via", "10.2.0.3"])?;
+    send()?;
+    let limit = Duration::from_secs(10);
+    tracer.stdout_line("the change", limit, |line| {
+        line.contains(r#""change":"route""#)
+    })?;
+    // more packets of the changed flow are no news
+    send()?;
+    let lines = tracer.interrupt(Duration::from_secs(20))?.json_lines()?;
+    let changes: Vec<&Value> = lines
+        .iter()
+        .filter(|line| line["change"] == "route")
+        .collect();
+    ensure!(
+        changes.len() == 1,
+        "told {} times: {changes:?}",
+        changes.len()
+    );
+    let path = changes[0].pointer("/flow/path").context("no path")?;
+    let route = path.as_array().into_iter().flatten();
+    let route = route.filter_map(|step| step.get("route")).next_back();
+    let route = route.context("no decision")?;
+    expect::is(
+        route,
+        &json!({"gateway": "10.2.0.3", "dev": "o1", "changes": 1}),
+    )?;
+    let (changed, told) = (route["changed"].as_str(), changes[0]["time"].as_str());
+    ensure!(
+        changed.is_some() && changed <= told,
+        "changed at {changed:?}, told at {told:?}"
+    );
+    Ok(())
 }
 
 #[test]

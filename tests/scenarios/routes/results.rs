@@ -103,23 +103,54 @@ pub(crate) fn local() -> Case {
 /// Delivered on the node: its address, and a broadcast.
 pub(crate) fn delivered() -> Case {
     let mut case = Case::new("delivered", lab::node("del"));
-    for family in 0..2 {
-        let dst = ["10.1.0.1", "fd01::1"][family];
+    for (dst, src) in ["10.1.0.1", "fd01::1"].into_iter().zip(A) {
         case = case.echo("n1", dst).flow(
-            lab::udp(
-                "own",
-                "a",
-                Udp::to(&lab::at(dst, 7)),
-                (Some(A[family]), dst),
-            )
-            .request(
+            lab::udp("own", "a", Udp::to(&lab::at(dst, 7)), (Some(src), dst)).request(
                 Wanted::ends()
                     .decision(json!({"type": "local", "rule": 0, "table": 255, "how": "inferred"}))
                     .also(json!({"outcome": "delivered"})),
             ),
         );
     }
+    // nobody listens to a broadcast: it ends at the socket lookup, with its dst. (The sender's own
+    // copy comes back to it and is counted there.)
+    let udp = Udp::to("10.1.0.255:7").wait(std::time::Duration::from_millis(50));
+    case.flow(
+        lab::udp("broadcast", "a", udp, (Some(A[0]), "10.1.0.255")).request(
+            Wanted::uncounted()
+                .decision(json!({"type": "broadcast", "rule": 0, "table": 255, "how": "lookup"})),
+        ),
+    )
+}
+
+/// Too large for the next device. The error message that the node makes looks routes up as well.
+pub(crate) fn too_big() -> Case {
+    let lab = lab::node("big")
+        .route("n1", "10.20.0.0/24 via 10.2.0.2")
+        .route("n1", "fd20::/64 via fd02::2")
+        .ip("n1", "link set o1 mtu 1300");
+    let mut case = Case::new("too big", lab);
+    for (family, src) in A.into_iter().enumerate() {
+        let far = lab::FAR[family];
+        let udp = Udp::to(&lab::at(far, 7)).size(1350).count(1);
+        let udp = udp
+            .dont_fragment()
+            .wait(std::time::Duration::from_millis(50));
+        let decision = lab::decision("o1", Some(lab::B1[family]), MAIN.0, MAIN.1, "lookup");
+        case = case.flow(
+            lab::udp("udp", "a", udp, (Some(src), far)).request(
+                Wanted::ends()
+                    .decision(decision)
+                    .also(json!({"outcome": "dropped", "why": "PKT_TOO_BIG"})),
+            ),
+        );
+    }
     case
+}
+
+#[test]
+fn too_big_for_the_next_device() -> Result<()> {
+    too_big().run(Load::Quiet)?.agree()
 }
 
 #[test]

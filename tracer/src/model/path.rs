@@ -8,7 +8,10 @@ use super::{
     redirect::redirected,
     topology::Topology,
 };
-use crate::event::{Dir, How, RouteDecision, RouteFailure, RouteKind, Tuple, Why};
+use crate::{
+    event::{Dir, How, Ifindex, RouteDecision, RouteFailure, RouteKind, Tuple, Why},
+    inventory::Query,
+};
 
 /// The steps of a direction in the order of its packets.
 pub(super) fn path(draft: &Draft, topology: &Topology, explain: &dyn Explain) -> Vec<Step> {
@@ -302,16 +305,45 @@ fn failed(failure: &RouteFailure) -> RouteDecision {
 }
 
 fn local_delivery(draft: &Draft, topology: &Topology) -> Option<RouteDecision> {
-    let dev = delivered_by(draft, topology)?;
+    let (kind, dev) = match delivered_by(draft, topology) {
+        Some(dev) => (RouteKind::Local, Some(dev)),
+        None => to_several(draft, topology)?,
+    };
     Some(RouteDecision {
-        kind: RouteKind::Local,
-        dev: Some(dev),
+        kind,
+        dev,
         ..RouteDecision::unknown(How::Inferred)
     })
 }
 
+/// An address that is this node's among others': broadcast, multicast, anycast. By the
+/// configuration, when the packets came in and stayed.
+fn to_several(draft: &Draft, topology: &Topology) -> Option<(RouteKind, Option<Ifindex>)> {
+    let chain = draft.chain.as_ref()?;
+    if chain.exits().next().is_some() || !draft.drops.is_empty() {
+        return None;
+    }
+    let netns = topology.inventory.netns.get(&draft.scope.netns)?;
+    let iif = draft.scope.dev.and_then(|dev| netns.links.get(&dev))?;
+    let query = Query {
+        ipv6: draft.tuple.is_ipv6(),
+        src: Some(draft.tuple.src),
+        dst: draft.tuple.dst,
+        iif: Some(iif.name.as_str()),
+        mark: 0,
+        transport: transport(&draft.tuple),
+        asked: None,
+    };
+    let (_, route) = netns.lookup(&query)?;
+    let several = matches!(
+        route.kind,
+        RouteKind::Broadcast | RouteKind::Multicast | RouteKind::Anycast
+    );
+    several.then(|| (route.kind, route.nexthops.first().and_then(|n| n.dev)))
+}
+
 /// The device that has the destination address, when the packets came in and stayed.
-pub(super) fn delivered_by(draft: &Draft, topology: &Topology) -> Option<crate::event::Ifindex> {
+pub(super) fn delivered_by(draft: &Draft, topology: &Topology) -> Option<Ifindex> {
     let chain = draft.chain.as_ref()?;
     if chain.exits().next().is_some() {
         return None;

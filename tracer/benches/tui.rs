@@ -63,7 +63,11 @@ fn main() -> ExitCode {
     let mut terminal = Terminal::new(TestBackend::new(SIZE.0, SIZE.1)).unwrap();
     println!("{FLOWS} flows, all of which had packets since the last picture");
     let (mut models, mut updates, mut frames) = (vec![], vec![], vec![]);
-    for _ in 0..ROUNDS / 2 {
+    for round in 0..ROUNDS / 2 {
+        if round == 1 {
+            // what is new is made once
+            (models, updates, frames) = (vec![], vec![], vec![]);
+        }
         let picture = time(&mut models, || pictures.next());
         time(&mut updates, || state.update(Action::Picture(picture)));
         time(&mut frames, || {

@@ -1,13 +1,13 @@
 //! One address behind two origins at the same time.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     net::IpAddr,
 };
 
 use super::{Context, Finding, Rule, Severity, Subject, drops, guess_cni, text, trace::Trace};
 use crate::{
-    event::{Dir, KtimeNs, NetnsId},
+    event::{Dir, Ifindex, KtimeNs, NetnsId},
     inventory::Role,
     model::Outcome,
 };
@@ -28,8 +28,9 @@ impl Rule for OverlappingAddress {
 
     fn check(&self, ctx: &Context<'_>) -> Vec<Finding> {
         let mut origins: BTreeMap<(NetnsId, Behind), Origins<'_>> = BTreeMap::new();
+        let known = Known::of(ctx);
         for trace in ctx.traces() {
-            let Some((behind, origin)) = origin(ctx, &trace) else {
+            let Some((behind, origin)) = origin(ctx, &known, &trace) else {
                 continue;
             };
             let netns = trace.flow.id.scope.netns;
@@ -54,26 +55,43 @@ impl Rule for OverlappingAddress {
     }
 }
 
+/// What is asked about each flow, worked out once: a node has 100,000 of them.
+struct Known {
+    /// Source addresses with the devices that packets of them left by.
+    out: HashSet<(IpAddr, NetnsId, Ifindex)>,
+    /// VNIs are the senders' identities.
+    cilium: bool,
+}
+
+impl Known {
+    fn of(ctx: &Context<'_>) -> Self {
+        let mut out = HashSet::new();
+        for trace in ctx.traces() {
+            let source = trace.tuple().src;
+            let hops = trace.hops().filter(|h| h.dir == Dir::Out);
+            out.extend(hops.map(|h| (source, h.netns, h.dev)));
+        }
+        Self {
+            out,
+            cilium: guess_cni(ctx.inventory).is_some_and(|g| g.name == "Cilium"),
+        }
+    }
+}
+
 /// Where the source of this direction lives: a pod's device, or the VNI it comes from. Cilium uses
 /// the VNI for the sender's identity, which is no tenant.
-fn origin(ctx: &Context<'_>, trace: &Trace<'_>) -> Option<(Behind, String)> {
+fn origin(ctx: &Context<'_>, known: &Known, trace: &Trace<'_>) -> Option<(Behind, String)> {
     let hop = trace.entry()?;
     let (address, peer) = (trace.tuple().src, trace.tuple().dst);
     if !super::lookup::is_global(address) {
         return None;
     }
     if let Some(vni) = hop.encap.and_then(|e| e.key.vni) {
-        let cilium = guess_cni(ctx.inventory).is_some_and(|g| g.name == "Cilium");
-        return (!cilium).then(|| ((address, Some(peer)), format!("vni {vni}")));
+        return (!known.cilium).then(|| ((address, Some(peer)), format!("vni {vni}")));
     }
-    // packets that were sent into a pod (a gateway, a firewall) and come out of it again
-    let returns = || {
-        ctx.traces().filter(|t| t.tuple().src == address).any(|t| {
-            t.hops()
-                .any(|h| h.dir == Dir::Out && (h.netns, h.dev) == (hop.netns, hop.dev))
-        })
-    };
-    let pod = ctx.role(hop.netns, hop.dev) == Some(Role::Pod) && !returns();
+    // packets that were sent into a pod (a gateway, a firewall) come out of it again
+    let returns = known.out.contains(&(address, hop.netns, hop.dev));
+    let pod = ctx.role(hop.netns, hop.dev) == Some(Role::Pod) && !returns;
     pod.then(|| ((address, None), text::dev_name(ctx, hop.netns, hop.dev)))
 }
 

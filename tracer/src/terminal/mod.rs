@@ -22,6 +22,7 @@ use ratatui::{
             LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
         },
     },
+    layout::Rect,
 };
 
 pub use input::read_input;
@@ -63,7 +64,9 @@ impl Screen {
 
     /// The next frame is written completely.
     pub fn forget(&mut self) -> io::Result<()> {
-        self.terminal.clear()
+        // not `clear`: it asks the terminal where the cursor is, and another thread reads the answer
+        let (columns, rows) = self.size()?;
+        self.terminal.resize(Rect::new(0, 0, columns, rows))
     }
 
     /// Takes the terminal again after it was given back, or after another program had it.
@@ -71,7 +74,7 @@ impl Screen {
         // it believes that the terminal is raw, but a shell may have had it since
         disable_raw_mode()?;
         take()?;
-        self.terminal.clear()
+        self.forget()
     }
 
     /// Puts `text` into the clipboard of the terminal, as far as it allows that (OSC 52).

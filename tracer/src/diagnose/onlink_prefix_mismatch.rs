@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     event::{Ifindex, RouteKind},
-    inventory::{Address, Link, Netns, Role, Route},
+    inventory::{Address, Link, Netns, Prefix, Role, Route},
     model::FlowId,
 };
 
@@ -51,6 +51,8 @@ impl Rule for OnlinkPrefixMismatch {
             return Vec::new();
         };
         let mut cases: BTreeMap<Ifindex, Case<'_>> = BTreeMap::new();
+        // asked once for each cluster: it looks at all flows
+        let mut served: BTreeMap<Prefix, bool> = BTreeMap::new();
         for trace in ctx.traces().filter(|t| t.tuple().dst.is_ipv6()) {
             let dst = trace.tuple().dst;
             let default = default_route(ns, dst);
@@ -63,7 +65,9 @@ impl Rule for OnlinkPrefixMismatch {
             let Some((weight, sign)) = loss(ctx, &trace) else {
                 continue;
             };
-            if router_serves(ctx, ns, &trace) {
+            let cluster = Prefix::new(dst, CLUSTER_BITS as u8);
+            let serves = served.entry(cluster);
+            if *serves.or_insert_with(|| router_serves(ctx, ns, dst)) {
                 continue;
             }
             let case = cases.entry(link.ifindex).or_insert_with(|| Case {
@@ -196,8 +200,7 @@ fn loss(ctx: &Context<'_>, trace: &Trace<'_>) -> Option<(u64, String)> {
 }
 
 /// Some other flow to the pods beyond the default route is answered: the router knows them.
-fn router_serves(ctx: &Context<'_>, ns: &Netns, lost: &Trace<'_>) -> bool {
-    let dst = lost.tuple().dst;
+fn router_serves(ctx: &Context<'_>, ns: &Netns, dst: IpAddr) -> bool {
     ctx.traces().any(|t| {
         common_bits(t.tuple().dst, dst) >= CLUSTER_BITS
             && ctx.is_from_here(&t)

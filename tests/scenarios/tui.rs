@@ -295,7 +295,8 @@ fn stops_and_comes_back() -> Result<()> {
         terminal.send_keys(&["Escape"])?;
     }
     terminal.send_keys(&["q"])?;
-    terminal.wait_for("the end", SOON, |s| s.contains("status 0"))?;
+    // fg ends the line in which the shell would print the status
+    terminal.wait_for("the end", SOON, |s| s.contains("tracer lost nothing"))?;
     restored(&terminal, "fg and q")
 }
 

@@ -70,6 +70,8 @@ fn main() -> ExitCode {
         }
         let picture = time(&mut models, || pictures.next());
         time(&mut updates, || state.update(Action::Picture(picture)));
+        // on another thread
+        drop(state.discarded());
         time(&mut frames, || {
             terminal.draw(|f| state.draw(f)).map(drop).unwrap();
         });

@@ -118,6 +118,9 @@ pub(in crate::view) fn turned(
     inventory: &Inventory,
     f: &Arc<Flow>,
 ) -> Option<Arc<Flow>> {
+    if filter.is_all() {
+        return Some(f.clone());
+    }
     match verdict(filter, inventory, f) {
         Verdict::No => None,
         Verdict::Forward | Verdict::Both => Some(f.clone()),

@@ -107,6 +107,8 @@ impl Ui {
                         let shown = pictures.borrow_and_update().clone();
                         if let Some(shown) = shown {
                             self.act(Action::Picture(shown.picture));
+                            let old = self.state.discarded();
+                            tokio::task::spawn_blocking(move || drop(old));
                         }
                         Next::Go
                     }

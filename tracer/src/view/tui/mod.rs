@@ -35,4 +35,4 @@ pub use action::{Action, Effect, Export, Picture};
 pub use columns::Column;
 pub use input::{Input, Key};
 pub use pane::Pane;
-pub use state::{Setup, State};
+pub use state::{Discarded, Setup, State};

@@ -3,7 +3,7 @@
 use super::{
     action::{Action, Effect, Picture},
     columns::{Column, place},
-    flows::Flows,
+    flows::{Flows, Row},
     grid::Grid,
     input::{Input, Key},
     keys,
@@ -41,6 +41,13 @@ pub struct Setup {
     pub replay: Option<String>,
 }
 
+/// What is shown no more. To drop it takes a while with very many flows, which need not be where keys
+/// are answered.
+#[derive(Debug)]
+pub struct Discarded(
+    #[expect(dead_code, reason = "it is only dropped")] (Option<Picture>, Vec<Row>),
+);
+
 /// What covers the panes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Over {
@@ -59,6 +66,8 @@ pub struct State {
     pub(super) picture: Option<Picture>,
     /// As it came.
     whole: Option<Picture>,
+    /// The one before.
+    replaced: Option<Picture>,
     /// The newest picture, while paused.
     waiting: Option<Picture>,
     pub(super) paused: bool,
@@ -85,6 +94,7 @@ impl State {
             size,
             picture: None,
             whole: None,
+            replaced: None,
             waiting: None,
             paused: false,
             pane: Pane::default(),
@@ -108,6 +118,12 @@ impl State {
     /// What it was made with.
     pub fn setup(&self) -> &Setup {
         &self.setup
+    }
+
+    /// Hands out what the last picture replaced.
+    pub fn discarded(&mut self) -> Discarded {
+        let rows = std::mem::take(&mut self.flows.discarded);
+        Discarded((self.replaced.take(), rows))
     }
 
     /// The picture as it came.
@@ -230,7 +246,7 @@ impl State {
     }
 
     fn take(&mut self, picture: Picture) {
-        self.whole = Some(picture);
+        self.replaced = self.whole.replace(picture);
         self.recount();
         self.history.push(self.drops.rate());
         if self.history.len() > HISTORY {

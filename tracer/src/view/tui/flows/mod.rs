@@ -32,6 +32,9 @@ pub(super) struct Totals {
 #[derive(Debug)]
 pub(super) struct Flows {
     rows: Vec<Row>,
+    /// The rows before.
+    pub(super) discarded: Vec<Row>,
+    /// Flow → its row.
     index: HashMap<FlowId, u32>,
     /// Rows that are shown, by number.
     order: Vec<u32>,
@@ -55,6 +58,7 @@ impl Default for Flows {
     fn default() -> Self {
         Self {
             rows: Vec::new(),
+            discarded: Vec::new(),
             index: HashMap::new(),
             order: Vec::new(),
             groups: Vec::new(),
@@ -82,7 +86,7 @@ impl Flows {
         let first = self.index.is_empty() && self.at == KtimeNs::default();
         let named = named(picture);
         let mut rows = Vec::with_capacity(snapshot.flows.len());
-        let mut index = HashMap::with_capacity(snapshot.flows.len());
+        let mut place = 0;
         for source in &snapshot.flows {
             if cleared > KtimeNs::default() && row::last(source) <= cleared {
                 continue;
@@ -92,14 +96,21 @@ impl Flows {
             };
             let (finding, serious) = named.get(&source.id).copied().unwrap_or((u32::MAX, false));
             let mut row = Row::new(source.clone(), flow, finding, serious);
-            let old = self.index.get(&source.id).map(|i| &self.rows[*i as usize]);
             if !first {
-                row.measure(old, seconds);
+                row.measure(self.before(&source.id, &mut place), seconds);
             }
-            index.insert(source.id, rows.len() as u32);
             rows.push(row);
         }
-        (self.rows, self.index, self.at) = (rows, index, snapshot.at);
+        let same = rows.len() == self.rows.len()
+            && rows
+                .iter()
+                .zip(&self.rows)
+                .all(|(a, b)| a.source.id == b.source.id);
+        if !same {
+            self.index = rows.iter().map(|r| r.source.id).zip(0..).collect();
+        }
+        self.discarded = std::mem::replace(&mut self.rows, rows);
+        self.at = snapshot.at;
         self.totals = self.rows.iter().fold(Totals::default(), |t, r| Totals {
             flows: t.flows + 1,
             lost: t.lost + usize::from(r.class == Class::Lost),
@@ -107,6 +118,18 @@ impl Flows {
             rate: t.rate + r.rate,
             drop_rate: t.drop_rate + r.drop_rate,
         });
+    }
+
+    /// The row of a flow as it was. Most often flows stay in their order: then it is the one after
+    /// the last that was asked for.
+    fn before(&self, id: &FlowId, place: &mut usize) -> Option<&Row> {
+        let next = self.rows.get(*place).filter(|r| r.source.id == *id);
+        let row = next.or_else(|| {
+            *place = *self.index.get(id)? as usize;
+            self.rows.get(*place)
+        });
+        *place += usize::from(row.is_some());
+        row
     }
 
     /// The findings about flows that are shown, and those about no flow. Rows name them by their

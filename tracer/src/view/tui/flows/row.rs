@@ -155,16 +155,15 @@ pub(in crate::view::tui) enum Asymmetry {
 
 /// The answers take a way that the packets did not pass.
 pub(in crate::view::tui) fn asymmetry(f: &Flow) -> Option<Asymmetry> {
-    let places = |d: &Direction| -> Vec<Place> { d.hops().map(|h| (h.netns, h.dev)).collect() };
-    let (way, back) = (places(&f.forward), places(&f.reply));
-    if way.len() < 2 || back.len() < 2 {
-        return None;
-    }
-    let differ = |a: Place, b: Place| !back.contains(&a) && !way.contains(&b);
-    let (left, came) = (*way.last()?, *back.first()?);
+    let way = || f.forward.hops().map(|h| (h.netns, h.dev));
+    let back = || f.reply.hops().map(|h| (h.netns, h.dev));
+    way().nth(1)?;
+    back().nth(1)?;
+    let differ = |a: Place, b: Place| back().all(|p| p != a) && way().all(|p| p != b);
+    let (left, came) = (way().next_back()?, back().next()?);
     if differ(left, came) {
         return Some(Asymmetry::Left(left, came));
     }
-    let (came, left) = (*way.first()?, *back.last()?);
+    let (came, left) = (way().next()?, back().next_back()?);
     differ(came, left).then_some(Asymmetry::Came(came, left))
 }

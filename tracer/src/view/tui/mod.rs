@@ -33,6 +33,7 @@ mod tests;
 
 pub use action::{Action, Effect, Export, Picture};
 pub use columns::Column;
+pub use flows::Discarded;
 pub use input::{Input, Key};
 pub use pane::Pane;
-pub use state::{Discarded, Setup, State};
+pub use state::{Setup, State};

@@ -3,7 +3,7 @@
 use super::{
     action::{Action, Effect, Picture},
     columns::{Column, place},
-    flows::{Flows, Row},
+    flows::{Discarded, Flows},
     grid::Grid,
     input::{Input, Key},
     keys,
@@ -40,13 +40,6 @@ pub struct Setup {
     /// The file that is shown; `None` when live.
     pub replay: Option<String>,
 }
-
-/// What is shown no more. To drop it takes a while with very many flows, which need not be where keys
-/// are answered.
-#[derive(Debug)]
-pub struct Discarded(
-    #[expect(dead_code, reason = "it is only dropped")] (Option<Picture>, Vec<Row>),
-);
 
 /// What covers the panes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,8 +115,7 @@ impl State {
 
     /// Hands out what the last picture replaced.
     pub fn discarded(&mut self) -> Discarded {
-        let rows = std::mem::take(&mut self.flows.discarded);
-        Discarded((self.replaced.take(), rows))
+        self.flows.discarded(self.replaced.take())
     }
 
     /// The picture as it came.

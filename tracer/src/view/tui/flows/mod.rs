@@ -18,6 +18,13 @@ use crate::{
     view::select,
 };
 
+/// What is shown no more. To drop it takes a while with very many flows, which need not be where keys
+/// are answered.
+#[derive(Debug)]
+pub struct Discarded(
+    #[expect(dead_code, reason = "it is only dropped")] (Option<Picture>, Vec<Row>),
+);
+
 /// Sums over the flows that are shown.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Totals {
@@ -33,7 +40,7 @@ pub(super) struct Totals {
 pub(super) struct Flows {
     rows: Vec<Row>,
     /// The rows before.
-    pub(super) discarded: Vec<Row>,
+    replaced: Vec<Row>,
     /// Flow → its row.
     index: HashMap<FlowId, u32>,
     /// Rows that are shown, by number.
@@ -58,7 +65,7 @@ impl Default for Flows {
     fn default() -> Self {
         Self {
             rows: Vec::new(),
-            discarded: Vec::new(),
+            replaced: Vec::new(),
             index: HashMap::new(),
             order: Vec::new(),
             groups: Vec::new(),
@@ -109,7 +116,7 @@ impl Flows {
         if !same {
             self.index = rows.iter().map(|r| r.source.id).zip(0..).collect();
         }
-        self.discarded = std::mem::replace(&mut self.rows, rows);
+        self.replaced = std::mem::replace(&mut self.rows, rows);
         self.at = snapshot.at;
         self.totals = self.rows.iter().fold(Totals::default(), |t, r| Totals {
             flows: t.flows + 1,
@@ -118,6 +125,11 @@ impl Flows {
             rate: t.rate + r.rate,
             drop_rate: t.drop_rate + r.drop_rate,
         });
+    }
+
+    /// Hands out the rows before, together with the picture that they are of.
+    pub(super) fn discarded(&mut self, picture: Option<Picture>) -> Discarded {
+        Discarded((picture, std::mem::take(&mut self.replaced)))
     }
 
     /// The row of a flow as it was. Most often flows stay in their order: then it is the one after

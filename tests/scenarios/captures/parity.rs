@@ -10,6 +10,11 @@ use super::{Dir, END, Recorded, array, read, same};
 fn replays(lab: &str) -> Result<()> {
     let run = Recorded::of(lab, &[])?;
     ensure!(!array(&run.live, "flows")?.is_empty(), "no traffic");
+    // TRACER_FIXTURES=fixtures/captures makes the fixtures of the unit tests anew
+    if let Some(dir) = std::env::var_os("TRACER_FIXTURES") {
+        let name = format!("{}.pcapng", lab.replace(':', "-"));
+        std::fs::copy(run.file(), std::path::Path::new(&dir).join(name))?;
+    }
     let mut replayed = run.read(&[])?;
     let file = replayed["file"].take();
     if let Some(object) = replayed.as_object_mut() {

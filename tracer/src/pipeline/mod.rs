@@ -7,6 +7,8 @@ mod replay;
 mod session;
 mod signals;
 mod start;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 

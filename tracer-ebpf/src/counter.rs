@@ -40,7 +40,9 @@ pub enum Counter {
     DstDecoded,
     /// Of [`Counter::RingFull`]: packets with their bytes that a recording lacks.
     PacketsLost,
+    /// Loss: the table of translated connections that the filter wants is full.
+    WantedFull,
 }
 
 /// Number of counters.
-pub const COUNTERS: u32 = Counter::PacketsLost as u32 + 1;
+pub const COUNTERS: u32 = Counter::WantedFull as u32 + 1;

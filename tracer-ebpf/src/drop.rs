@@ -5,6 +5,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 use crate::{
     flow::Outer,
     key::{FlowKey, Tuple},
+    nat::Nat,
     route::Route,
 };
 
@@ -47,6 +48,9 @@ pub struct DropValue {
     pub route: Route,
     /// The outer header of an encapsulated packet.
     pub outer: Outer,
+    /// The original tuple of its connection, when addresses are translated: the flow may be
+    /// dropped when that is half done.
+    pub nat: Nat,
     /// MTU of `dst->dev`, bytes; 0 when there is no dst.
     pub mtu: u32,
     /// Largest packet, bytes without the link header.

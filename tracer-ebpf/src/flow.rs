@@ -2,7 +2,7 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-use crate::{key::FlowKey, route::Route};
+use crate::{key::FlowKey, nat::Nat, route::Route};
 
 /// The outer header around an encapsulated packet. Aligned so that its addresses can be read as
 /// words.
@@ -49,10 +49,14 @@ pub struct FlowValue {
     pub dst_ns: u64,
     /// Time of the last change of the decoded decision, 0 for none.
     pub changed_ns: u64,
+    /// `skb->_nfct` without its lowest three bits, at the last decode. Not an address to follow.
+    pub nfct: u64,
     /// The route decision last decoded.
     pub route: Route,
     /// The outer header last seen.
     pub outer: Outer,
+    /// The addresses in which its packets came in, before this node translated them.
+    pub nat: Nat,
     /// How often the decoded decision changed.
     pub route_changes: u32,
     /// How often the outer addresses changed.
@@ -87,3 +91,5 @@ pub const CHANGE_NEW: u32 = 1;
 pub const CHANGE_ROUTE: u32 = 2;
 /// The outer addresses differ from the last ones.
 pub const CHANGE_OUTER: u32 = 4;
+/// The addresses on the other side of the translation differ from the last ones.
+pub const CHANGE_NAT: u32 = 8;

@@ -17,7 +17,9 @@ pub mod counter;
 pub mod drop;
 pub mod filter;
 pub mod flow;
+pub mod fragment;
 pub mod key;
+pub mod nat;
 pub mod offset;
 pub mod packet;
 pub mod parse;
@@ -44,6 +46,9 @@ pub mod map {
     pub const DEVICES: &str = "DEVICES";
     /// `ARRAY[1]`: [`crate::filter::FilterProg`].
     pub const FILTER: &str = "FILTER";
+    /// `HASH`: [`crate::nat::WantedKey`] → `u64` time (`CLOCK_MONOTONIC` nanoseconds) of the entry:
+    /// tuples of translated connections that the filter wants. User space ages it.
+    pub const WANTED: &str = "WANTED";
     /// `HASH`: return address `u64` → `u32` 1; frees there are no loss and only counted.
     pub const NO_LOSS: &str = "NO_LOSS";
     /// `PERCPU_ARRAY`: where records with packet bytes are put together.

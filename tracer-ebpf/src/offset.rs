@@ -17,7 +17,7 @@ macro_rules! offsets {
         }
 
         /// For each [`Off`], in order: `struct.member[.member…]`; a leading `?` marks a member
-        /// that may be missing; `args:NAME` is the number of arguments of tracepoint `NAME`
+        /// that may be missing (its offset is then [`ABSENT`]); `args:NAME` is the number of arguments of tracepoint `NAME`
         /// (0 when the kernel has no such tracepoint), `sizeof:NAME` the size of a struct in bytes.
         pub const PATHS: [&str; OFF_COUNT] = [$($path,)*];
 
@@ -31,7 +31,8 @@ offsets! {
     SkbSk = "sk_buff.sk",
     /// `dst_entry *` with flag bits in the lowest bits.
     SkbRefdst = "sk_buff._skb_refdst",
-    SkbNfct = "sk_buff._nfct",
+    /// `nf_conn *` with `enum ip_conntrack_info` in the lowest three bits.
+    SkbNfct = "?sk_buff._nfct",
     SkbLen = "sk_buff.len",
     SkbDataLen = "sk_buff.data_len",
     SkbIif = "sk_buff.skb_iif",
@@ -119,6 +120,15 @@ offsets! {
     SockDaddr = "sock.__sk_common.skc_daddr",
     SockV6Saddr = "sock.__sk_common.skc_v6_rcv_saddr",
     SockV6Daddr = "sock.__sk_common.skc_v6_daddr",
+    /// `IPS_*` bits (`linux/netfilter/nf_conntrack_common.h`).
+    CtStatus = "?nf_conn.status",
+    /// Both tuples of a connection, as it was opened and as it is answered.
+    CtTuplehash = "?nf_conn.tuplehash",
+    CtTuplehashSize = "?sizeof:nf_conntrack_tuple_hash",
+    CtTuple = "?nf_conntrack_tuple_hash.tuple",
+    CtSrcPort = "?nf_conntrack_tuple.src.u",
+    CtDst = "?nf_conntrack_tuple.dst.u3",
+    CtDstPort = "?nf_conntrack_tuple.dst.u",
     TaskNsproxy = "task_struct.nsproxy",
     NsproxyNet = "nsproxy.net_ns",
     /// 2 before 5.17, 3 with the reason, 4 with the receiving socket.

@@ -13,7 +13,10 @@ use tracer_abi::{
         ENCAP_GENEVE, ENCAP_GRE, ENCAP_IP6, ENCAP_IPIP, ENCAP_NONE, ENCAP_VXLAN, FAMILY_IPV4,
         FAMILY_IPV6,
     },
-    parse::{Packet, ParseError, Window, icmp_about, parse},
+    parse::{
+        FRAGMENT_FIRST, FRAGMENT_LATER, FRAGMENT_NONE, FRAGMENT_OUTER, Packet, ParseError, Window,
+        icmp_about, parse,
+    },
 };
 
 const IPV4: u16 = 0x0800;
@@ -100,6 +103,12 @@ fn ipv4_fragments() {
         (first.tuple.later_fragment, first.tuple.dport, first.df),
         (0, 8, 0)
     );
+    assert_eq!(
+        (first.fragment, first.fragment_id),
+        (FRAGMENT_FIRST, 0x4242)
+    );
+    let whole = parsed(IPV4, &ip4_with(1, 17, 0, 0x4000, &udp(7, 8, b"data"))).unwrap();
+    assert_eq!(whole.fragment, FRAGMENT_NONE);
     // later: what looks like ports is payload
     for frag in [0x0001, 0x2001, 0x1fff] {
         let later = parsed(IPV4, &ip4_with(1, 17, 0, frag, &udp(7, 8, b"data"))).unwrap();
@@ -112,7 +121,22 @@ fn ipv4_fragments() {
             (1, 0, 0)
         );
         assert_eq!((later.tuple.proto, later.ip_id), (17, 0x4242));
+        assert_eq!(
+            (later.fragment, later.fragment_id),
+            (FRAGMENT_LATER, 0x4242)
+        );
     }
+    // the first fragment of a tunnel's packet has the inner headers; its own identification counts
+    let first = parsed(
+        IPV4,
+        &ip4_with(1, 4, 0, 0x2000, &ip4(2, 17, &udp(7, 8, b""))),
+    )
+    .unwrap();
+    assert_eq!((first.tuple.encap, first.tuple.dport), (ENCAP_IPIP, 8));
+    assert_eq!(
+        (first.fragment, first.fragment_id),
+        (FRAGMENT_OUTER, 0x4242)
+    );
     // a later fragment of a tunnel is not looked into
     let later = parsed(IPV4, &ip4_with(1, 4, 0, 1, &ip4(2, 17, &udp(7, 8, b"")))).unwrap();
     assert_eq!((later.tuple.proto, later.tuple.encap), (4, ENCAP_NONE));
@@ -169,12 +193,17 @@ fn ipv6_fragments() {
         (0, 8, id)
     );
     assert_eq!(first.l4, 48);
+    assert_eq!((first.fragment, first.fragment_id), (FRAGMENT_FIRST, id));
+    // the only fragment of its packet (RFC 6946)
+    let atomic = parsed(IPV6, &ip6(1, 44, &fragment6(17, 0, id, &payload))).unwrap();
+    assert_eq!((atomic.fragment, atomic.tuple.dport), (FRAGMENT_NONE, 8));
     let later = parsed(IPV6, &ip6(1, 44, &fragment6(17, 0x0008, id, &payload))).unwrap();
     assert_eq!(
         (later.tuple.later_fragment, later.tuple.dport, later.ip_id),
         (1, 0, id)
     );
     assert_eq!(later.tuple.proto, 17);
+    assert_eq!((later.fragment, later.fragment_id), (FRAGMENT_LATER, id));
     // behind other extension headers
     let later = ip6_with(1, 44, &[0, 60], &fragment6(6, 0x0010, id, &tcp(1, 2, 0)));
     let later = parsed(IPV6, &later).unwrap();

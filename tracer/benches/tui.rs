@@ -235,6 +235,7 @@ impl Pictures {
             ..RouteDecision::unknown(How::Lookup)
         };
         let sample = HopSample {
+            nat: None,
             key: HopKey {
                 tuple,
                 encap: None,
@@ -268,6 +269,7 @@ impl Pictures {
 
     fn dropped(&mut self, tuple: Tuple, now: KtimeNs) {
         let sample = DropSample {
+            original: None,
             tuple: Some(tuple),
             encap: None,
             place: DropPlace {

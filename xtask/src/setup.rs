@@ -25,6 +25,7 @@ const COMPONENTS: &[(&str, &str)] = &[
 const PROGRAMS: &[(&str, &str)] = &[
     ("ip", "iproute2"),
     ("nft", "nftables"),
+    ("iptables-nft", "iptables"),
     ("tmux", "tmux"),
     ("tcpdump", "tcpdump"),
     ("tshark", "tshark"),

@@ -4,19 +4,21 @@ use aya_ebpf::bindings::BPF_NOEXIST;
 use tracer_abi::{
     counter::Counter,
     drop::{IcmpRecord, IcmpValue},
-    flow::{CHANGE_NEW, CHANGE_OUTER, CHANGE_ROUTE, FlowRecord, FlowValue},
+    flow::{CHANGE_NAT, CHANGE_NEW, CHANGE_OUTER, CHANGE_ROUTE, FlowRecord, FlowValue},
     key::{DIR_OUT, FlowKey, PROTO_ICMP, PROTO_ICMPV6},
-    parse::icmp_about,
+    nat::Nat,
     record::{KIND_FLOW, KIND_ICMP_ERROR, KIND_PACKET, PacketRecord},
 };
 
 use super::{
+    conntrack,
+    decide::tracer_decide,
     dst,
     emit::{QUIET, WAKE, emit},
     kmem::{Linear, add},
-    lookup::{self, Asked, same},
+    lookup::same,
     maps::{FLOWS, ICMP_ERRORS, count, each_packet},
-    work::Work,
+    work::{Hook, Work},
 };
 
 /// Dst memory is reused, so a pointer that stayed the same is decoded again after this time.
@@ -37,12 +39,18 @@ pub(super) struct Seen {
     pub(super) vlan: u32,
     /// `_skb_refdst` without flag bits; outgoing packets only.
     pub(super) dst: u64,
+    /// `_nfct`; outgoing packets only.
+    pub(super) nfct: u64,
     pub(super) now: u64,
 }
 
 /// Counts the packet in `w.packet` and tells user space what is new about it.
 #[inline(always)]
 pub(super) fn account(w: &mut Work, linear: &Linear, s: &Seen) {
+    if w.error_only {
+        icmp_error(w, linear, s);
+        return;
+    }
     w.key = FlowKey {
         tuple: w.packet.tuple,
         netns: s.netns,
@@ -61,11 +69,11 @@ pub(super) fn account(w: &mut Work, linear: &Linear, s: &Seen) {
         icmp_error(w, linear, s);
     }
     if each_packet() {
-        let (key, packet) = (w.key, &w.packet);
+        let (key, packet) = (&w.key, &w.packet);
         emit::<PacketRecord>(KIND_PACKET, 0, |p| {
             // SAFETY: `p` is the reserved payload.
             unsafe {
-                (*p).key = key;
+                (*p).key = *key;
                 (*p).len = s.bytes;
                 (*p).segs = s.segs;
                 (*p).tcp_flags = packet.tcp_flags;
@@ -93,8 +101,16 @@ fn update(w: &mut Work, v: &mut FlowValue, s: &Seen) {
         v.max_len = len;
     }
     let mut change = 0;
-    if s.dir == DIR_OUT && (v.dst != s.dst || s.now.wrapping_sub(v.dst_ns) > DST_RECHECK_NS) {
+    let entry = conntrack::entry(s.nfct);
+    if s.dir == DIR_OUT
+        && (v.dst != s.dst || v.nfct != entry || s.now.wrapping_sub(v.dst_ns) > DST_RECHECK_NS)
+    {
         decide(w, s);
+        v.nfct = entry;
+        if !conntrack::equal(&v.nat, &w.nat) {
+            v.nat = w.nat;
+            change |= CHANGE_NAT;
+        }
         v.dst = s.dst;
         v.dst_ns = s.now;
         v.mark = s.mark;
@@ -113,16 +129,21 @@ fn update(w: &mut Work, v: &mut FlowValue, s: &Seen) {
         change |= CHANGE_OUTER;
     }
     if change != 0 {
-        notify(w.key, v, change);
+        notify(&w.key, v, change);
     }
 }
 
-/// Reads the decision of an outgoing packet into `w.route`.
+/// Reads the decision and the translation of an outgoing packet into `w.route` and `w.nat`.
 #[inline(always)]
 fn decide(w: &mut Work, s: &Seen) {
-    dst::decode(s.dst, &mut w.route);
-    let asked = Asked::of(&w.packet, s.netns, s.iif, s.mark);
-    lookup::join(&mut w.route, &asked, s.now);
+    (w.now, w.mark) = (s.now, s.mark);
+    w.nat = Nat::default();
+    let hook = Hook::TcEgress as u32;
+    // called from here and not from there: the frames of nested calls add up to 512 bytes at most
+    if w.packet.outer.family == 0 && s.nfct != 0 {
+        conntrack::tracer_translation(hook, s.nfct, s.netns);
+    }
+    tracer_decide(hook, s.dst, s.netns, s.iif);
 }
 
 #[inline(always)]
@@ -133,6 +154,7 @@ fn insert(w: &mut Work, s: &Seen) {
         dst_ns = s.now;
     } else {
         w.route = tracer_abi::route::Route::default();
+        w.nat = Nat::default();
     }
     w.value = FlowValue {
         packets: u64::from(s.segs),
@@ -143,8 +165,10 @@ fn insert(w: &mut Work, s: &Seen) {
         dst: s.dst,
         dst_ns,
         changed_ns: 0,
+        nfct: conntrack::entry(s.nfct),
         route: w.route,
         outer: w.packet.outer,
+        nat: w.nat,
         route_changes: 0,
         outer_changes: 0,
         mark: s.mark,
@@ -159,7 +183,7 @@ fn insert(w: &mut Work, s: &Seen) {
         .insert(&w.key, &w.value, u64::from(BPF_NOEXIST))
         .is_ok()
     {
-        notify(w.key, &w.value, CHANGE_NEW);
+        notify(&w.key, &w.value, CHANGE_NEW);
         return;
     }
     // another CPU was first, or the table is full
@@ -175,11 +199,11 @@ fn insert(w: &mut Work, s: &Seen) {
 }
 
 #[inline(always)]
-fn notify(key: FlowKey, v: &FlowValue, change: u32) {
+fn notify(key: &FlowKey, v: &FlowValue, change: u32) {
     emit::<FlowRecord>(KIND_FLOW, QUIET, |p| {
         // SAFETY: `p` is the reserved payload; the map value is copied as it is.
         unsafe {
-            (*p).key = key;
+            (*p).key = *key;
             (*p).change = change;
             core::ptr::copy_nonoverlapping(v, &raw mut (*p).value, 1);
         }
@@ -192,10 +216,16 @@ fn icmp_error(w: &mut Work, linear: &Linear, s: &Seen) {
     if w.packet.outer.family != 0 {
         return;
     }
-    let Some((icmp_type, code, mtu)) = icmp_about(linear, &w.packet, &mut w.window, &mut w.about)
-    else {
-        return;
+    w.linear = *linear;
+    let hook = if s.dir == DIR_OUT {
+        Hook::TcEgress
+    } else {
+        Hook::Receive
     };
+    if conntrack::tracer_icmp_error(hook as u32) == 0 {
+        return;
+    }
+    let (icmp_type, code, mtu) = w.error;
     let k = &mut w.icmp_key;
     k.about = w.about.tuple;
     k.from = w.packet.tuple.saddr;

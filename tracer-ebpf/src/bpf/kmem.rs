@@ -65,6 +65,7 @@ pub(super) fn add(counter: &mut u64, n: u64) {
 }
 
 /// Packet bytes in the linear part of a socket buffer.
+#[derive(Clone, Copy)]
 pub(super) struct Linear {
     /// Address of the network header.
     pub(super) network: u64,

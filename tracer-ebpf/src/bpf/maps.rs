@@ -4,7 +4,7 @@ use core::ffi::c_void;
 
 use aya_ebpf::{
     macros::map,
-    maps::{Array, HashMap, PerCpuArray, RingBuf},
+    maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
 use tracer_abi::{
     NETNS_FULL,
@@ -12,7 +12,9 @@ use tracer_abi::{
     drop::{DropKey, DropValue, IcmpKey, IcmpValue},
     filter::FilterProg,
     flow::FlowValue,
+    fragment::{FragmentKey, FragmentValue},
     key::FlowKey,
+    nat::WantedKey,
     offset::{OFF_COUNT, Off},
     route::{FailKey, FailValue, LookupSlot},
 };
@@ -33,6 +35,17 @@ pub(super) static ICMP_ERRORS: HashMap<IcmpKey, IcmpValue> = HashMap::with_max_e
 pub(super) static ROUTE_FAILS: HashMap<FailKey, FailValue> = HashMap::with_max_entries(4_096, 0);
 #[map]
 pub(super) static EVENTS: RingBuf = RingBuf::with_byte_size(4 << 20, 0);
+/// Tuples of translated connections that the filter wants, with the time of the entry.
+#[map]
+pub(super) static WANTED: HashMap<WantedKey, u64> = HashMap::with_max_entries(32_768, 0);
+/// Not 0 as soon as `WANTED` has entries: spares everybody else the lookup.
+#[map]
+static WANTED_EXIST: Array<u32> = Array::with_max_entries(1, 0);
+/// First fragments, for microseconds to the time that reassembly waits. The only LRU map: what it
+/// forgets is not a count.
+#[map]
+pub(super) static FRAGMENTS: LruHashMap<FragmentKey, FragmentValue> =
+    LruHashMap::with_max_entries(4_096, 0);
 #[map]
 static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(COUNTER_COUNT, 0);
 #[map]
@@ -177,9 +190,15 @@ pub(super) fn count(c: Counter) {
 
 #[inline(always)]
 pub(super) fn work(hook: Hook) -> Option<&'static mut Work> {
+    work_of(hook as u32)
+}
+
+/// The same by the number of the hook, for functions that are verified on their own.
+#[inline(always)]
+pub(super) fn work_of(hook: u32) -> Option<&'static mut Work> {
     // SAFETY: each hook has its own element per CPU and the kernel does not re-enter a program on
     // one CPU (it counts a recursion miss instead), so the reference is unique.
-    WORK.get_ptr_mut(hook as u32).map(|p| unsafe { &mut *p })
+    WORK.get_ptr_mut(hook).map(|p| unsafe { &mut *p })
 }
 
 /// Working memory of a lookup: 0 IPv4, 1 IPv6.
@@ -226,5 +245,19 @@ pub(super) fn last_lookup() -> Option<&'static LookupSlot> {
             0 => None,
             place => lookup_slot(place - 1).map(|p| &*p),
         }
+    }
+}
+
+/// There are entries in `WANTED`, or there were.
+#[inline(always)]
+pub(super) fn wanted_exist() -> bool {
+    WANTED_EXIST.get(0).is_some_and(|n| *n != 0)
+}
+
+#[inline(always)]
+pub(super) fn note_wanted() {
+    if let Some(p) = WANTED_EXIST.get_ptr_mut(0) {
+        // SAFETY: a map value that is only ever set to 1.
+        unsafe { *p = 1 };
     }
 }

@@ -1,8 +1,11 @@
 //! The kernel side. Hooks read and count; what to trace is data in maps and globals.
 
 mod account;
+mod conntrack;
+mod decide;
 mod dst;
 mod emit;
+mod fragment;
 mod hook;
 mod kmem;
 mod lookup;

@@ -2,14 +2,18 @@
 
 use tracer_abi::{
     counter::Counter,
-    offset::Off,
+    flow::Outer,
+    key::Tuple,
+    offset::{ABSENT, Off},
     parse::{Packet, ParseError, Window, parse},
 };
 
 use super::{
+    conntrack::{self, WANTED_ERROR, WANTED_TRANSLATED},
+    fragment,
     kmem::{Linear, ld, read_at},
-    maps::{count, filter, off},
-    work::{SKB_TAIL, Work},
+    maps::{count, filter, off, work_of},
+    work::{Hook, SKB_TAIL, Work},
 };
 
 /// Loopback has this number in every namespace (`LOOPBACK_IFINDEX`).
@@ -81,6 +85,8 @@ impl Layout {
 /// The part of `struct sk_buff` that a tc program reads in one go; its context gives the rest.
 pub(super) struct TcSkb {
     pub(super) refdst: u64,
+    /// `skb->_nfct`, 0 on a kernel without connection tracking.
+    pub(super) nfct: u64,
     pub(super) layout: Layout,
 }
 
@@ -103,6 +109,11 @@ impl TcSkb {
         let data: u64 = member(bytes, Off::SkbData);
         Some(Self {
             refdst: member(bytes, Off::SkbRefdst),
+            nfct: if off(Off::SkbNfct) == ABSENT as usize {
+                0
+            } else {
+                member(bytes, Off::SkbNfct)
+            },
             layout: Layout {
                 head,
                 data: data.wrapping_sub(head) as u32,
@@ -141,26 +152,92 @@ pub(super) unsafe fn segments(skb: usize, head: u64, len: u32) -> u32 {
     }
 }
 
-/// Parses the packet and applies the filter. False when there is nothing to record; why was
-/// counted.
-#[inline(always)]
-pub(super) fn parse_wanted(linear: &Linear, ethertype: u16, w: &mut Work) -> bool {
-    match parse_into(linear, ethertype, &mut w.window, &mut w.packet) {
+/// Parses the packet at `w.linear` and applies the filter.
+///
+/// It takes numbers only and is exported, so that the verifier checks it once and by itself: inlined,
+/// all paths through parser and filter would be multiplied with those behind it.
+#[unsafe(no_mangle)]
+extern "C" fn tracer_parse(hook: u32, ethertype: u32, netns: u32) -> u32 {
+    let Some(w) = work_of(hook) else {
+        return NOTHING;
+    };
+    let linear = w.linear;
+    match parse_into(&linear, ethertype as u16, &mut w.window, &mut w.packet) {
         Ok(()) => {}
         Err(ParseError::NotIp) => {
             count(Counter::NotIp);
-            return false;
+            return NOTHING;
         }
         Err(ParseError::Unreadable) => {
             count(Counter::Unreadable);
-            return false;
+            return NOTHING;
         }
     }
+    fragment::resolve(w, netns);
     if wanted(&w.packet) {
-        return true;
+        fragment::remember(w, netns);
+        return PARSED;
     }
-    count(Counter::Filtered);
-    false
+    UNWANTED
+}
+
+/// [`tracer_parse`]: not readable, or not IP.
+const NOTHING: u32 = 0;
+/// [`tracer_parse`]: the filter wants it.
+const PARSED: u32 = 1;
+/// [`tracer_parse`]: the filter does not want it as it is.
+const UNWANTED: u32 = 2;
+
+/// Parses the packet at `w.linear` and applies the filter. False when there is nothing to record; why
+/// was counted.
+///
+/// `nfct` is `skb->_nfct`, or 0 where it is not known yet: a packet whose addresses are translated
+/// is wanted for either side of the translation, and an ICMP error for the flow that it is about.
+#[inline(always)]
+pub(super) fn parse_wanted(
+    hook: Hook,
+    ethertype: u16,
+    netns: u32,
+    nfct: u64,
+    w: &mut Work,
+) -> bool {
+    let hook = hook as u32;
+    w.error_only = false;
+    let parsed = tracer_parse(hook, u32::from(ethertype), netns);
+    if parsed != UNWANTED {
+        return parsed == PARSED;
+    }
+    match conntrack::tracer_wanted(hook, nfct, netns) {
+        WANTED_TRANSLATED => true,
+        WANTED_ERROR => {
+            w.error_only = true;
+            true
+        }
+        _ => {
+            count(Counter::Filtered);
+            false
+        }
+    }
+}
+
+/// The same for a packet that was dropped; one that cannot be read is kept with an empty tuple: a
+/// loss is a loss.
+#[unsafe(no_mangle)]
+pub(super) extern "C" fn tracer_parse_dropped(
+    hook: u32,
+    ethertype: u32,
+    netns: u32,
+    nfct: u64,
+) -> u32 {
+    let Some(w) = work_of(hook) else { return 0 };
+    let linear = w.linear;
+    if parse_into(&linear, ethertype as u16, &mut w.window, &mut w.packet).is_err() {
+        w.packet.tuple = Tuple::default();
+        w.packet.outer = Outer::default();
+        return 1;
+    }
+    fragment::resolve(w, netns);
+    u32::from(wanted(&w.packet) || conntrack::wanted_dropped(nfct, netns, w))
 }
 
 /// The filter accepts the packet or its reverse.

@@ -3,10 +3,14 @@
 use tracer_abi::{
     drop::{DropKey, DropValue, IcmpKey, IcmpValue},
     flow::FlowValue,
-    key::FlowKey,
+    fragment::{FragmentKey, FragmentValue},
+    key::{FlowKey, Tuple},
+    nat::{Nat, WantedKey},
     parse::{Packet, Window},
     route::{FailKey, FailValue, LookupSlot, Route},
 };
+
+use super::{conntrack::Tuples, kmem::Linear};
 
 /// Bytes of `struct sk_buff` from `_skb_refdst` on that one read brings in; user space checks that
 /// the members in [`super::skb`] lie within.
@@ -38,6 +42,25 @@ pub(super) struct Work {
     pub(super) drop: DropValue,
     pub(super) icmp_key: IcmpKey,
     pub(super) icmp: IcmpValue,
+    pub(super) ct: Tuples,
+    pub(super) nat: Nat,
+    /// The packet's tuple as something else than its headers has it.
+    pub(super) view: Tuple,
+    /// Where the packet's bytes are.
+    pub(super) linear: Linear,
+    /// What an ICMP error says: type, code and MTU.
+    pub(super) error: (u8, u8, u32),
+    pub(super) wanted: WantedKey,
+    pub(super) fragment: FragmentKey,
+    pub(super) first: FragmentValue,
+    /// Time of the packet.
+    pub(super) now: u64,
+    /// `skb->mark`.
+    pub(super) mark: u32,
+    /// It was dropped in a pod.
+    pub(super) edge: bool,
+    /// Only the flow that this ICMP error complains about is wanted, not the error's own.
+    pub(super) error_only: bool,
 }
 
 /// Working memory of a fib hook.

@@ -1,7 +1,7 @@
 //! IP and transport headers.
 
 use super::{
-    Packet, ParseError,
+    FRAGMENT_FIRST, FRAGMENT_LATER, FRAGMENT_NONE, Packet, ParseError,
     window::{Load, Window, address4, address6, be16, be32, byte},
 };
 use crate::key::{
@@ -31,6 +31,7 @@ pub(super) fn ip<L: Load>(
     t.dport = 0;
     t.later_fragment = 0;
     out.tcp_flags = 0;
+    out.fragment = FRAGMENT_NONE;
     if version == 4 {
         let ihl = u32::from(byte(w, 0) & 15) * 4;
         if ihl < 20 {
@@ -46,8 +47,14 @@ pub(super) fn ip<L: Load>(
         out.ip_id = u32::from(be16(w, 4));
         out.ip_len = u32::from(be16(w, 2));
         out.l4 = off + ihl;
-        if t.later_fragment != 0 {
-            return Ok(());
+        // more fragments, or an offset (RFC 791 §3.1)
+        if frag & 0x3fff != 0 {
+            out.fragment_id = out.ip_id;
+            if t.later_fragment != 0 {
+                out.fragment = FRAGMENT_LATER;
+                return Ok(());
+            }
+            out.fragment = FRAGMENT_FIRST;
         }
         if ihl == 20 {
             return transport(w, 20, n, out);
@@ -96,7 +103,14 @@ fn extensions<L: Load>(load: &L, w: &mut Window, out: &mut Packet) -> Result<(),
         out.l4 += match proto {
             44 => {
                 out.ip_id = be32(w, 4);
-                if be16(w, 2) & 0xfff8 != 0 {
+                out.fragment_id = out.ip_id;
+                let frag = be16(w, 2);
+                // more fragments (RFC 8200 §4.5); neither is an atomic fragment (RFC 6946)
+                if frag & 1 != 0 {
+                    out.fragment = FRAGMENT_FIRST;
+                }
+                if frag & 0xfff8 != 0 {
+                    out.fragment = FRAGMENT_LATER;
                     out.tuple.later_fragment = 1;
                     out.l4 += 8;
                     return Ok(());

@@ -38,7 +38,20 @@ pub struct Packet {
     pub icmp_word: u32,
     /// 1 when the don't-fragment bit of the innermost IPv4 header is set.
     pub df: u32,
+    /// One of the `FRAGMENT_*` values.
+    pub fragment: u32,
+    /// Identification of the header that `fragment` is about.
+    pub fragment_id: u32,
 }
+
+/// `Packet::fragment`: a whole packet.
+pub const FRAGMENT_NONE: u32 = 0;
+/// `Packet::fragment`: the first fragment of the innermost packet.
+pub const FRAGMENT_FIRST: u32 = 1;
+/// `Packet::fragment`: a later fragment of the innermost packet that could be read.
+pub const FRAGMENT_LATER: u32 = 2;
+/// `Packet::fragment`: the first fragment of the outer packet; it has the inner headers.
+pub const FRAGMENT_OUTER: u32 = 3;
 
 /// Why a packet has no tuple.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,7 +111,12 @@ pub fn parse<L: Load>(
         df: out.df as u8,
         reserved: [0; 2],
     };
+    let (fragment, id) = (out.fragment, out.ip_id);
     ip(load, inner.off, w, out)?;
+    if fragment == FRAGMENT_FIRST {
+        out.fragment = FRAGMENT_OUTER;
+        out.fragment_id = id;
+    }
     out.tuple.encap = inner.kind;
     out.tuple.vni = inner.vni;
     Ok(())
@@ -116,7 +134,7 @@ pub fn icmp_about<L: Load>(
     about: &mut Packet,
 ) -> Option<(u8, u8, u32)> {
     let (kind, code) = ((outer.tuple.dport >> 8) as u8, outer.tuple.dport as u8);
-    if outer.tuple.later_fragment != 0 {
+    if outer.fragment == FRAGMENT_LATER {
         return None;
     }
     let mtu = match outer.tuple.proto {

@@ -89,6 +89,7 @@ fn hop() -> Event {
         ..RouteDecision::unknown(How::Lookup)
     };
     let body = Body::Hop(HopSample {
+        nat: None,
         key,
         counters: Counters::default(),
         route: Some(route),

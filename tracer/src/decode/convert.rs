@@ -8,10 +8,11 @@ use tracer_abi::{
         self, DIR_IN, DIR_OUT, ENCAP_GENEVE, ENCAP_GRE, ENCAP_IP6, ENCAP_IPIP, ENCAP_NONE,
         ENCAP_VXLAN, FAMILY_IPV4, FAMILY_IPV6, FlowKey,
     },
+    nat::{self, NAT_ORIGINAL, NAT_RELATED, NAT_REPLY},
 };
 
 use super::DecodeError;
-use crate::event::{Dir, Encap, EncapKey, EncapKind, HopKey, Ifindex, NetnsId, Proto, Tuple};
+use crate::event::{Dir, Encap, EncapKey, EncapKind, HopKey, Ifindex, Nat, NetnsId, Proto, Tuple};
 
 /// An address: IPv4 is in the first four bytes.
 pub(super) fn address(family: u8, bytes: &[u8; 16]) -> Result<IpAddr, DecodeError> {
@@ -100,4 +101,69 @@ pub(super) fn encap(raw: &key::Tuple, outer: &Outer) -> Result<Option<Encap>, De
         dport: outer.dport,
         df: outer.df != 0,
     }))
+}
+
+/// The tuple on the other side of the translation.
+fn beyond(wire: &Tuple, raw: &nat::Nat) -> Result<Tuple, DecodeError> {
+    let family = if wire.is_ipv6() {
+        FAMILY_IPV6
+    } else {
+        FAMILY_IPV4
+    };
+    Ok(Tuple {
+        src: address(family, &raw.saddr)?,
+        dst: address(family, &raw.daddr)?,
+        sport: if wire.later_fragment { 0 } else { raw.sport },
+        dport: if wire.later_fragment { 0 } else { raw.dport },
+        ..*wire
+    })
+}
+
+/// The connection of packets that leave as `wire` and came in as `raw` says; `None` when nothing
+/// is translated.
+pub(super) fn nat(wire: &Tuple, raw: &nat::Nat) -> Result<Option<Nat>, DecodeError> {
+    let reply = match raw.flags {
+        0 => return Ok(None),
+        // an ICMP error has no answer: each is its own opening direction
+        NAT_ORIGINAL | NAT_RELATED => false,
+        NAT_REPLY => true,
+        other => return Err(DecodeError::Nat(other)),
+    };
+    let came = beyond(wire, raw)?;
+    let nat = if reply {
+        Nat {
+            original: back(wire),
+            translated: back(&came),
+        }
+    } else {
+        Nat {
+            original: came,
+            translated: *wire,
+        }
+    };
+    Ok((nat.original != nat.translated).then_some(nat))
+}
+
+/// The direction of a dropped packet as the client knows it; `raw` is the original tuple of its
+/// connection.
+pub(super) fn original(wire: &Tuple, raw: &nat::Nat) -> Result<Option<Tuple>, DecodeError> {
+    match raw.flags {
+        0 => Ok(None),
+        NAT_ORIGINAL => beyond(wire, raw).map(Some),
+        NAT_REPLY => Ok(Some(back(&beyond(wire, raw)?))),
+        other => Err(DecodeError::Nat(other)),
+    }
+}
+
+/// The tuple of the answer; later fragments have only addresses to exchange.
+fn back(t: &Tuple) -> Tuple {
+    if t.later_fragment {
+        Tuple {
+            src: t.dst,
+            dst: t.src,
+            ..*t
+        }
+    } else {
+        t.reversed()
+    }
 }

@@ -65,6 +65,9 @@ pub enum DecodeError {
     /// A combination of `ROUTE_*` bits that no hook writes.
     #[error("impossible source of a route decision {0:#x}")]
     How(u8),
+    /// A combination of `NAT_*` bits that no hook writes.
+    #[error("impossible translation {0:#x}")]
+    Nat(u8),
     /// No such TCP event.
     #[error("unknown TCP event {0}")]
     Tcp(u8),
@@ -116,6 +119,7 @@ impl Decoder {
             _ => None,
         };
         let body = Body::Hop(HopSample {
+            nat: convert::nat(&key.tuple, &value.nat)?,
             key,
             counters: Counters {
                 packets: value.packets,
@@ -155,8 +159,13 @@ impl Decoder {
             )
         };
         let loss = no_loss::is_loss(&reason, &symbol, has_dev, tuple.is_some());
+        let original = match &tuple {
+            Some(wire) => convert::original(wire, &value.nat)?,
+            None => None,
+        };
         let body = Body::Drop(DropSample {
             tuple,
+            original,
             encap: match tuple {
                 Some(_) => convert::encap(&key.flow.tuple, &value.outer)?,
                 None => None,

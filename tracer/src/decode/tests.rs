@@ -605,3 +605,75 @@ proptest! {
         }
     }
 }
+
+/// A translated packet: as it came in, and as what.
+fn translated(flags: u8) -> FlowRecord {
+    let mut record = flow_record();
+    record.key.dir = DIR_OUT;
+    record.value.nat = tracer_abi::nat::Nat {
+        saddr: [10, 9, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+        daddr: [10, 9, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+        sport: 4000,
+        dport: 80,
+        flags,
+        reserved: [0; 3],
+    };
+    record
+}
+
+#[test]
+fn a_translation_names_both_sides_as_the_client_sent() {
+    use tracer_abi::nat::{NAT_ORIGINAL, NAT_RELATED, NAT_REPLY};
+    let nat = |flags| -> (Option<crate::event::Nat>, crate::event::Tuple) {
+        let event = decoder().flow(&translated(flags), KtimeNs(0)).unwrap();
+        match event.body {
+            Body::Hop(hop) => (hop.nat, hop.key.tuple),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(nat(0).0, None);
+    for flags in [NAT_ORIGINAL, NAT_RELATED] {
+        let (found, wire) = nat(flags);
+        let found = found.unwrap();
+        assert_eq!(found.translated, wire);
+        assert_eq!(
+            (found.original.dst, found.original.dport),
+            (ip("10.9.0.2"), 80)
+        );
+    }
+    let (found, wire) = nat(NAT_REPLY);
+    let found = found.unwrap();
+    assert_eq!(found.original, wire.reversed());
+    assert_eq!(
+        (found.translated.src, found.translated.sport),
+        (ip("10.9.0.2"), 80)
+    );
+    let error = decoder().flow(&translated(3), KtimeNs(0)).unwrap_err();
+    assert_eq!(error, DecodeError::Nat(3));
+}
+
+#[test]
+fn a_drop_is_named_by_the_addresses_of_the_client() {
+    use tracer_abi::nat::{NAT_ORIGINAL, NAT_REPLY};
+    let mut record = DropRecord {
+        key: DropKey {
+            flow: flow_key(),
+            ..DropKey::default()
+        },
+        value: DropValue::default(),
+    };
+    for (flags, reply) in [(NAT_ORIGINAL, false), (NAT_REPLY, true)] {
+        record.value.nat = translated(flags).value.nat;
+        let event = decoder().drop(&record, KtimeNs(0)).unwrap();
+        let Body::Drop(drop) = event.body else {
+            panic!("{event:?}")
+        };
+        let original = drop.original.unwrap();
+        let client = if reply { original.reversed() } else { original };
+        assert_eq!((client.src, client.dport), (ip("10.9.0.1"), 80));
+    }
+}
+
+fn ip(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}

@@ -104,7 +104,7 @@ fn finding(
     let by_default = first
         .decisions()
         .any(|d| d.matched.as_deref() == Some("default"));
-    let source = first.tuple().src;
+    let source = first.sent().src;
     if by_default
         && ctx
             .intent

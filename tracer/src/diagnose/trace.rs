@@ -53,12 +53,22 @@ impl<'a> Trace<'a> {
         }
     }
 
-    /// The addresses as packets of this direction carry them.
+    /// The addresses that this node routes: without translation those of the packets, otherwise the
+    /// source as it came in and the destination as it leaves.
     pub(super) fn tuple(&self) -> Tuple {
+        if self.is_reply {
+            self.flow.routed().reversed()
+        } else {
+            self.flow.routed()
+        }
+    }
+
+    /// The addresses as packets of this direction leave this node.
+    pub(super) fn sent(&self) -> Tuple {
         if self.is_reply {
             self.flow.id.tuple.reversed()
         } else {
-            self.flow.id.tuple
+            self.flow.far().unwrap_or(self.flow.id.tuple)
         }
     }
 

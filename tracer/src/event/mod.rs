@@ -2,6 +2,7 @@
 
 mod encap;
 mod id;
+mod nat;
 mod notice;
 mod packet;
 mod route;
@@ -10,6 +11,7 @@ mod tuple;
 
 pub use encap::{Encap, EncapKey, EncapKind};
 pub use id::{Dir, Ifindex, KtimeNs, NetnsId};
+pub use nat::Nat;
 pub use notice::{IcmpSample, NeighFailure, RouteFailure, TcpNotice, TcpWhat};
 pub use packet::{PacketPlace, RawPacket};
 pub use route::{Asked, How, RouteDecision, RouteKind, Why};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Dir, Encap, EncapKey, Ifindex, KtimeNs, NetnsId, RouteDecision, Tuple};
+use super::{Dir, Encap, EncapKey, Ifindex, KtimeNs, Nat, NetnsId, RouteDecision, Tuple};
 
 /// One flow at one device in one direction: the unit that the kernel side counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -60,6 +60,8 @@ pub struct HopSample {
     pub route: Option<RouteDecision>,
     /// Outer header on this device.
     pub encap: Option<Encap>,
+    /// The connection, when this node has translated the packets; only for outgoing ones.
+    pub nat: Option<Nat>,
     /// `skb->mark`.
     pub mark: u32,
     /// Largest wire packet, bytes without link header.
@@ -98,6 +100,9 @@ pub struct DropSample {
     pub tuple: Option<Tuple>,
     /// Encapsulation around it.
     pub encap: Option<Encap>,
+    /// The same direction as the client knows it, when this node translates addresses: the packet
+    /// may have been dropped before, after, or between the two steps of the translation.
+    pub original: Option<Tuple>,
     /// Where and why.
     pub place: DropPlace,
     /// Wire packets.

@@ -110,9 +110,12 @@ impl Tuple {
         )
     }
 
-    /// Neighbour discovery, MLD, IGMP: housekeeping of the link that is not shown as a flow.
+    /// Neighbour discovery, MLD, IGMP, redirects, router discovery: housekeeping of the link that is
+    /// not shown as a flow. (A node redirects a pod that reaches itself through a service, and drops
+    /// the redirect again: translated addresses would mean nothing to the pod.)
     pub fn is_housekeeping(&self) -> bool {
         match self.proto {
+            Proto::ICMP => matches!(self.dport >> 8, 5 | 9 | 10) && !self.later_fragment,
             Proto::ICMPV6 => matches!(self.dport >> 8, 130..=137 | 143),
             Proto(2) => true,
             _ => false,

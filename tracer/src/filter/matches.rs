@@ -14,6 +14,8 @@ use crate::{
 pub struct FlowFacts<'a> {
     /// Innermost addresses of the forward direction.
     pub tuple: &'a Tuple,
+    /// The same direction on the other side of address translation.
+    pub nat: Option<&'a Tuple>,
     /// Encapsulations around packets of the forward direction.
     pub encaps: &'a [Encap],
     /// Encapsulations around packets of the answers, as they were on the wire.
@@ -39,6 +41,7 @@ impl<'a> FlowFacts<'a> {
     pub fn new(tuple: &'a Tuple) -> Self {
         Self {
             tuple,
+            nat: None,
             encaps: &[],
             reply_encaps: &[],
             devs: None,
@@ -192,6 +195,9 @@ fn ends(side: Side, src: bool, dst: bool) -> bool {
     }
 }
 
+/// A header, and the innermost one of the same packet.
+type View = (Header, Header);
+
 /// The facts seen in one direction.
 struct Eye<'a> {
     facts: &'a FlowFacts<'a>,
@@ -200,9 +206,13 @@ struct Eye<'a> {
 }
 
 impl Eye<'_> {
-    fn inner(&self) -> Header {
-        let h = Header::inner(self.facts.tuple);
-        if self.swap { h.reversed() } else { h }
+    /// The innermost header, on both sides of address translation.
+    fn inners(&self) -> impl Iterator<Item = Header> {
+        let tuples = std::iter::once(self.facts.tuple).chain(self.facts.nat);
+        let swap = self.swap;
+        tuples
+            .map(Header::inner)
+            .map(move |h| if swap { h.reversed() } else { h })
     }
 
     /// Outer headers, those of answers turned round.
@@ -223,15 +233,18 @@ impl Eye<'_> {
         forward.chain(reply)
     }
 
-    /// The filter is tried on the innermost packet, then on each outer header, each time whole.
+    /// The filter is tried on the innermost packet, as it is on each side of address translation,
+    /// then on each outer header, each time whole.
     fn expr(&self, e: &Expr) -> bool {
-        std::iter::once(self.inner())
-            .chain(self.outers())
+        let beside = |h: Header| self.inners().map(move |inner| (h, inner));
+        let inner = self.inners().map(|h| (h, h));
+        inner
+            .chain(self.outers().flat_map(beside))
             .any(|view| self.holds(e, &view, false) == Some(true))
     }
 
     /// Kleene's logic: `None` is "not known".
-    fn holds(&self, e: &Expr, view: &Header, negated: bool) -> Option<bool> {
+    fn holds(&self, e: &Expr, view: &View, negated: bool) -> Option<bool> {
         let (list, all) = match e {
             Expr::Atom(a) => return self.literal(a, view, negated),
             Expr::Not(e) => return self.holds(e, view, !negated),
@@ -249,17 +262,18 @@ impl Eye<'_> {
         result
     }
 
-    fn literal(&self, a: &Atom, view: &Header, negated: bool) -> Option<bool> {
+    fn literal(&self, a: &Atom, view: &View, negated: bool) -> Option<bool> {
         let held = match a {
             Atom::Net { layer, .. }
             | Atom::Port { layer, .. }
             | Atom::Family { layer, .. }
             | Atom::Proto { layer, .. } => Some(match layer {
-                Layer::Inner => self.inner().fits(a),
+                Layer::Inner if !negated => view.1.fits(a),
+                Layer::Inner => self.inners().any(|h| h.fits(a)),
                 Layer::Outer => self.outers().any(|h| h.fits(a)),
-                Layer::Any if !negated => view.fits(a),
+                Layer::Any if !negated => view.0.fits(a),
                 // what is excluded must be in no header
-                Layer::Any => self.inner().fits(a) || self.outers().any(|h| h.fits(a)),
+                Layer::Any => self.inners().chain(self.outers()).any(|h| h.fits(a)),
             }),
             a => self.fact(a),
         };

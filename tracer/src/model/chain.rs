@@ -1,12 +1,19 @@
 //! The way of one tuple through one namespace.
 
 use super::{flow::Scope, totals::sum};
-use crate::event::{Counters, Dir, Encap, HopKey, RouteDecision};
+use crate::event::{Counters, Dir, Encap, HopKey, Nat, RouteDecision, Tuple};
 
 /// A hop as stitching and path making read it.
 #[derive(Clone, Debug)]
 pub(super) struct Leg {
+    /// With the addresses that packets have here.
     pub(super) key: HopKey,
+    /// The flow's tuple in this direction, as the client knows it.
+    pub(super) flow: Tuple,
+    /// The connection that it belongs to, when that is translated.
+    pub(super) nat: Option<Nat>,
+    /// Connections that its packets were translated for before they left here.
+    pub(super) nats: Vec<Nat>,
     pub(super) counters: Counters,
     pub(super) route: Option<RouteDecision>,
     pub(super) encap: Option<Encap>,
@@ -27,12 +34,43 @@ impl Leg {
         self.encap = self.encap.or(other.encap);
     }
 
+    /// Its packets may have come in as `wire`.
+    pub(super) fn came_as(&self, wire: &Tuple) -> bool {
+        if self.nats.is_empty() {
+            return self.key.tuple == *wire;
+        }
+        self.nats
+            .iter()
+            .any(|n| before(n, &self.key.tuple) == *wire)
+    }
+
+    /// The addresses that routing looked up: after the destination was translated, before the
+    /// source is.
+    pub(super) fn routed(&self) -> Tuple {
+        let wire = self.key.tuple;
+        let came = self.nats.last().map_or(wire, |n| before(n, &wire));
+        Tuple {
+            src: came.src,
+            sport: came.sport,
+            ..wire
+        }
+    }
+
     pub(super) fn is_in(&self) -> bool {
         self.key.dir == Dir::In
     }
 
     pub(super) fn vni(&self) -> Option<u32> {
         self.key.encap.and_then(|e| e.vni)
+    }
+}
+
+/// The tuple with which packets came in that leave as `wire`.
+fn before(nat: &Nat, wire: &Tuple) -> Tuple {
+    if *wire == nat.translated {
+        nat.original
+    } else {
+        nat.translated.reversed()
     }
 }
 

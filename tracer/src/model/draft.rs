@@ -1,7 +1,7 @@
 //! A direction in the making.
 
 use super::{Drop, chain::Chain, flow::Scope};
-use crate::event::{Encap, IcmpSample, Ifindex, KtimeNs, NetnsId, RouteFailure, Tuple};
+use crate::event::{Encap, IcmpSample, Ifindex, KtimeNs, Nat, NetnsId, RouteFailure, Tuple};
 
 /// One direction with all that belongs to it.
 #[derive(Clone, Debug)]
@@ -15,12 +15,22 @@ pub(super) struct Draft {
     pub(super) retransmits: u64,
     pub(super) resets: u64,
     pub(super) failures: Vec<RouteFailure>,
+    /// Connections that translate it, newest last; empty when none does.
+    pub(super) nats: Vec<Nat>,
 }
 
 impl Draft {
     pub(super) fn of_chain(tuple: Tuple, chain: Chain) -> Self {
+        let mut nats: Vec<Nat> = Vec::new();
+        for leg in chain.legs() {
+            for nat in leg.nats.iter().chain(&leg.nat) {
+                nats.retain(|n| n != nat);
+                nats.push(*nat);
+            }
+        }
         Self {
             scope: chain.scope,
+            nats,
             chain: Some(chain),
             ..Self::empty(tuple, Scope::default())
         }
@@ -36,7 +46,22 @@ impl Draft {
             retransmits: 0,
             resets: 0,
             failures: Vec::new(),
+            nats: Vec::new(),
         }
+    }
+
+    /// It is the direction that opened a translated connection, or its answer; `None` without
+    /// translation.
+    pub(super) fn opens_nat(&self) -> Option<bool> {
+        self.nats.last().map(|n| n.original == self.tuple)
+    }
+
+    /// The addresses that routing looks up: after the destination is translated, before the source
+    /// is.
+    pub(super) fn routed(&self) -> Tuple {
+        self.nats
+            .last()
+            .map_or(self.tuple, |n| n.routed(&self.tuple))
     }
 
     /// Packets, counted at the entries; without hops, those that ended.

@@ -22,6 +22,7 @@ pub(super) fn feeders(legs: &[Leg], i: usize, topology: &Topology) -> Vec<usize>
                     j != i
                         && !l.is_in()
                         && l.key.in_dev == in_dev
+                        && l.key.tuple == hop.key.tuple
                         && l.key.encap == hop.key.encap
                         && topology.carries(hop.key.netns, hop.key.dev, l.key.dev)
                 },
@@ -85,6 +86,7 @@ fn in_feeders(legs: &[Leg], i: usize, topology: &Topology) -> Vec<usize> {
         |(j, l)| {
             j != i
                 && l.is_in()
+                && l.key.tuple == hop.key.tuple
                 && l.key.encap == hop.key.encap
                 && topology.carries(netns, l.key.dev, hop.key.dev)
         },
@@ -100,9 +102,11 @@ fn in_feeders(legs: &[Leg], i: usize, topology: &Topology) -> Vec<usize> {
     }
     let unknown = topology.is_unknown(netns, hop.key.dev);
     let fits = |l: &Leg| match l.key.encap {
-        Some(encap) if l.is_in() && l.key.dev != hop.key.dev => topology
-            .tunnel_fit(netns, hop.key.dev, encap)
-            .or(unknown.then_some(Fit::Kind)),
+        Some(encap) if l.is_in() && l.key.dev != hop.key.dev && l.key.tuple == hop.key.tuple => {
+            topology
+                .tunnel_fit(netns, hop.key.dev, encap)
+                .or(unknown.then_some(Fit::Kind))
+        }
         _ => None,
     };
     one_tenant(legs, best(legs, fits))
@@ -135,7 +139,7 @@ fn came_in_by(legs: &[Leg], hop: &Leg, in_dev: Ifindex, topology: &Topology) -> 
         let all: Vec<usize> = legs
             .iter()
             .enumerate()
-            .filter(|(_, l)| l.is_in() && is(l))
+            .filter(|(_, l)| l.is_in() && hop.came_as(&l.key.tuple) && is(l))
             .map(|(j, _)| j)
             .collect();
         let same: Vec<usize> = all
@@ -169,6 +173,7 @@ pub(super) fn outer_feeders(legs: &[Leg], i: usize, topology: &Topology) -> Vec<
     if legs.iter().enumerate().any(|(j, l)| {
         j != i
             && !l.is_in()
+            && l.key.tuple == hop.key.tuple
             && l.key.encap == hop.key.encap
             && l.key.in_dev.is_none()
             && topology.carries(hop.key.netns, hop.key.dev, l.key.dev)
@@ -177,7 +182,7 @@ pub(super) fn outer_feeders(legs: &[Leg], i: usize, topology: &Topology) -> Vec<
         return feeders(legs, i, topology);
     }
     let fits = |l: &Leg| {
-        if l.is_in() || l.key.encap == hop.key.encap {
+        if l.is_in() || l.key.encap == hop.key.encap || l.key.tuple != hop.key.tuple {
             return None;
         }
         let netns = hop.key.netns;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::event::{
-    Counters, Dir, Encap, IcmpSample, Ifindex, KtimeNs, NeighFailure, NetnsId, RouteDecision,
+    Counters, Dir, Encap, IcmpSample, Ifindex, KtimeNs, Nat, NeighFailure, NetnsId, RouteDecision,
     RouteFailure, Tuple,
 };
 
@@ -77,6 +77,9 @@ pub struct Hop {
     pub max_len: u32,
     /// `skb->mark`.
     pub mark: u32,
+    /// The addresses that packets have here, when they are not those of the flow: this node
+    /// translates them.
+    pub wire: Option<Tuple>,
 }
 
 /// A step of a path.
@@ -181,6 +184,8 @@ pub struct Flow {
     pub reply: Direction,
     /// A local sender found no route: no packet was made.
     pub route_failures: Vec<RouteFailure>,
+    /// The connection, when this node translates it; the last one when there were several.
+    pub nat: Option<Nat>,
 }
 
 impl Flow {
@@ -194,6 +199,18 @@ impl Flow {
                 Step::Hop(h) => Some(h),
                 Step::Route(_) => None,
             })
+    }
+
+    /// The direction of `id.tuple` on the other side of address translation, the server's.
+    pub fn far(&self) -> Option<Tuple> {
+        self.nat?.on_server_side(&self.id.tuple)
+    }
+
+    /// The addresses that routing looks up for the direction of `id.tuple`: after the destination is
+    /// translated, before the source is. Those of the answers are the reverse.
+    pub fn routed(&self) -> Tuple {
+        let tuple = self.id.tuple;
+        self.nat.map_or(tuple, |n| n.routed(&tuple))
     }
 
     /// The same flow seen from the other end: replies first. Outcomes stay with their direction.
@@ -224,6 +241,7 @@ impl Flow {
             forward: self.reply.clone(),
             reply: self.forward.clone(),
             route_failures: self.route_failures.clone(),
+            nat: self.nat,
         }
     }
 }

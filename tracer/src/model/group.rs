@@ -1,6 +1,9 @@
 //! One group of reports → its flows.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use super::{
     Direction, Drop, Flow, FlowId, Outcome,
@@ -8,14 +11,15 @@ use super::{
     chain::Leg,
     draft::Draft,
     explain::Explain,
+    nat::Owner,
     outcome::{Answers, outcome},
     pair::{Pair, pair},
     path::path,
-    record::{DropTotals, Group, HopTotals, answer},
+    record::{DropTotals, Group, HopTotals, Rare, answer, group_key},
     stitch::stitch,
     topology::Topology,
 };
-use crate::event::{IcmpSample, KtimeNs, NetnsId, Tuple};
+use crate::event::{IcmpSample, KtimeNs, NetnsId, TcpNotice, Tuple};
 
 /// How urgent a flow is, most urgent first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -66,6 +70,8 @@ pub(super) struct Context<'a> {
     pub(super) shown_elsewhere: bool,
     /// Later fragments of its packets.
     pub(super) fragments: Option<&'a Group>,
+    /// All groups: translation connects them.
+    pub(super) groups: &'a HashMap<Tuple, Group>,
 }
 
 /// Makes the flows of the group of `key` (see `record::group_key`).
@@ -74,20 +80,17 @@ pub(super) fn build(key: &Tuple, group: &Group, context: Context<'_>) -> Built {
     let mut drafts = chains(key, group, context);
     let mut strays = Vec::new();
     let fragments = context.fragments;
+    let own = |t: &Tuple| group.taken(t, context.groups).is_none().then_some(*t);
     if let Some(rare) = &group.rare {
-        for drop in losses(&rare.drops) {
-            strays.extend(attach_drop(&mut drafts, drop, topology));
-        }
-        for failure in sorted(&rare.failures, |f| {
-            (f.first, f.tuple, f.table, f.errno, f.pid)
-        }) {
-            attach_failure(&mut drafts, failure, topology);
-        }
-        for icmp in sorted(&rare.icmp, |i| (i.first, i.dev, i.dir, i.from)) {
-            attach_icmp(&mut drafts, icmp, context.shown_elsewhere);
-        }
-        for (notice, moments) in &rare.tcp {
-            attach_tcp(&mut drafts, notice, moments, topology);
+        strays.extend(attach(&mut drafts, rare, &own, context));
+    }
+    for part in group.parts(context.groups) {
+        let taken = |t: &Tuple| {
+            let tuple = part.taken(t, context.groups)?;
+            (group_key(&tuple) == *key).then_some(tuple)
+        };
+        if let Some(rare) = &part.rare {
+            strays.extend(attach(&mut drafts, rare, &taken, context));
         }
     }
     for icmp in context.outer_icmp {
@@ -114,6 +117,49 @@ pub(super) fn build(key: &Tuple, group: &Group, context: Context<'_>) -> Built {
     built
 }
 
+/// Gives the reports to the directions that they are about; returns drops of which the direction
+/// cannot be told. `tuple` is the flow's tuple of a report, `None` for what another flow shows.
+fn attach(
+    drafts: &mut Vec<Draft>,
+    rare: &Rare,
+    tuple: &dyn Fn(&Tuple) -> Option<Tuple>,
+    context: Context<'_>,
+) -> Vec<Drop> {
+    let topology = context.topology;
+    let mut strays = Vec::new();
+    for drop in losses(&rare.drops) {
+        let wire = drop.sample.tuple;
+        let Some(flow) = wire.as_ref().map_or(Some(None), |t| tuple(t).map(Some)) else {
+            continue;
+        };
+        if flow == wire {
+            strays.extend(attach_drop(drafts, drop, topology));
+        } else {
+            let mut drop = drop.clone();
+            drop.sample.tuple = flow;
+            strays.extend(attach_drop(drafts, &drop, topology));
+        }
+    }
+    for failure in sorted(&rare.failures, |f| {
+        (f.first, f.tuple, f.table, f.errno, f.pid)
+    }) {
+        attach_failure(drafts, failure, topology);
+    }
+    for icmp in sorted(&rare.icmp, |i| (i.first, i.dev, i.dir, i.from)) {
+        if let Some(about) = tuple(&icmp.about) {
+            let icmp = IcmpSample { about, ..*icmp };
+            attach_icmp(drafts, &icmp, context.shown_elsewhere);
+        }
+    }
+    for (notice, moments) in &rare.tcp {
+        if let Some(tuple) = tuple(&notice.tuple) {
+            let notice = TcpNotice { tuple, ..*notice };
+            attach_tcp(drafts, &notice, moments, topology);
+        }
+    }
+    strays
+}
+
 /// Losses in an order that does not depend on that of their reports.
 fn losses(drops: &[DropTotals]) -> Vec<&DropTotals> {
     let mut drops: Vec<&DropTotals> = drops.iter().filter(|d| d.sample.loss).collect();
@@ -137,19 +183,38 @@ fn sorted<T, K: Ord>(items: &[T], key: impl Fn(&T) -> K) -> Vec<&T> {
 
 /// The directions that hops were seen of.
 fn chains(key: &Tuple, group: &Group, context: Context<'_>) -> Vec<Draft> {
-    let mut legs: Vec<Leg> = group.hops.iter().map(leg).collect();
+    let mut legs: Vec<Leg> = Vec::with_capacity(group.hops.len());
+    for hop in &group.hops {
+        if group.owner(hop, context.groups) == Owner::Own {
+            legs.push(leg(hop));
+        }
+    }
+    for part in group.parts(context.groups) {
+        legs.extend(part.hops.iter().filter_map(|hop| {
+            let Owner::Of(nat) = part.owner(hop, context.groups) else {
+                return None;
+            };
+            let flow = nat.on_client_side(&hop.key.tuple)?;
+            (group_key(&flow) == *key).then(|| Leg {
+                flow,
+                nat: Some(nat),
+                ..leg(hop)
+            })
+        }));
+    }
     for hop in context.fragments.into_iter().flat_map(|f| &f.hops) {
         let mut leg = leg(hop);
         leg.key.tuple = whole(&leg.key.tuple, key);
+        leg.flow = leg.key.tuple;
         match legs.iter_mut().find(|l| l.key == leg.key) {
             Some(known) => known.add(&leg),
             None => legs.push(leg),
         }
     }
-    legs.sort_by_key(|l| (l.key.netns, l.key.tuple, l.counters.first, l.key));
+    legs.sort_by_key(|l| (l.key.netns, l.flow, l.counters.first, l.key));
     let mut drafts = Vec::new();
-    while let Some(first) = legs.first().map(|l| (l.key.netns, l.key.tuple)) {
-        let others = legs.split_off(legs.partition_point(|l| (l.key.netns, l.key.tuple) == first));
+    while let Some(first) = legs.first().map(|l| (l.key.netns, l.flow)) {
+        let others = legs.split_off(legs.partition_point(|l| (l.key.netns, l.flow) == first));
         let chains = stitch(&legs, context.topology);
         drafts.extend(
             chains
@@ -158,7 +223,24 @@ fn chains(key: &Tuple, group: &Group, context: Context<'_>) -> Vec<Draft> {
         );
         legs = others;
     }
+    translate(&mut drafts, key, group, context.groups);
     drafts
+}
+
+/// Tells directions that did not leave translated (they were delivered here, or are not yet seen to
+/// leave) which connection they are of, when there is a single one.
+fn translate(drafts: &mut [Draft], key: &Tuple, group: &Group, groups: &HashMap<Tuple, Group>) {
+    for draft in drafts.iter_mut().filter(|d| d.nats.is_empty()) {
+        let parts = group.parts(groups);
+        let here: BTreeSet<_> = parts
+            .flat_map(|p| p.connections(key))
+            .filter(|s| s.netns == draft.scope.netns)
+            .map(|s| s.nat)
+            .collect();
+        if here.len() == 1 {
+            draft.nats.extend(here);
+        }
+    }
 }
 
 /// The tuple of the whole packets that a later fragment is of: `key` or its answer.
@@ -172,6 +254,9 @@ fn whole(fragment: &Tuple, key: &Tuple) -> Tuple {
 fn leg(hop: &HopTotals) -> Leg {
     Leg {
         key: hop.key,
+        flow: hop.key.tuple,
+        nat: None,
+        nats: hop.nats.clone(),
         counters: hop.lives.total(),
         route: hop.route.as_deref().copied(),
         encap: hop.encap.as_deref().copied(),
@@ -213,6 +298,11 @@ fn finish(pair: Pair, context: Context<'_>) -> (BuiltFlow, Option<KtimeNs>) {
         tuple: forward.tuple,
         scope: forward.scope,
     };
+    let nats = forward
+        .nats
+        .last()
+        .or(reply.as_ref().and_then(|r| r.nats.last()));
+    let nat = nats.copied();
     let mut route_failures = std::mem::take(&mut forward.failures);
     // Kept for the path and outcome of a direction that consists of nothing else.
     forward.failures.clone_from(&route_failures);
@@ -232,6 +322,7 @@ fn finish(pair: Pair, context: Context<'_>) -> (BuiltFlow, Option<KtimeNs>) {
         forward,
         reply,
         route_failures,
+        nat,
     };
     let built = BuiltFlow {
         rank: rank(&flow),

@@ -108,6 +108,9 @@ fn score(way: &Draft, back: &Draft, topology: &Topology) -> Option<u32> {
     if way.scope.netns != back.scope.netns {
         return None;
     }
+    if !way.nats.is_empty() && !back.nats.is_empty() && !meet(&way.nats, &back.nats) {
+        return None;
+    }
     let netns = way.scope.netns;
     let pods = |devs: &[Ifindex]| -> Vec<Ifindex> {
         devs.iter()
@@ -166,6 +169,9 @@ fn vnis(draft: &Draft, topology: &Topology) -> Vec<u32> {
 
 /// `a` opened the conversation that `b` is part of.
 fn opens(a: &Draft, b: &Draft) -> bool {
+    if let Some(opens) = a.opens_nat().or(b.opens_nat().map(|o| !o)) {
+        return opens;
+    }
     if a.tuple.is_echo() {
         return matches!(a.tuple.icmp_type(), Some(8 | 128));
     }

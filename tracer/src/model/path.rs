@@ -19,7 +19,7 @@ pub(super) fn path(draft: &Draft, topology: &Topology, explain: &dyn Explain) ->
     if let Some(chain) = &draft.chain {
         for step in &chain.steps {
             steps.extend(decision_before(chain, step, topology, explain).map(Step::Route));
-            steps.push(Step::Hop(hop(&step.leg)));
+            steps.push(Step::Hop(hop(&step.leg, &draft.tuple)));
         }
     }
     steps.extend(last_decision(draft, topology, explain).map(Step::Route));
@@ -28,8 +28,9 @@ pub(super) fn path(draft: &Draft, topology: &Topology, explain: &dyn Explain) ->
     steps
 }
 
-fn hop(leg: &Leg) -> Hop {
+fn hop(leg: &Leg, flow: &Tuple) -> Hop {
     Hop {
+        wire: (leg.key.tuple != *flow).then_some(leg.key.tuple),
         netns: leg.key.netns,
         dev: leg.key.dev,
         dir: leg.key.dir,
@@ -120,9 +121,11 @@ fn was_bridged(chain: &Chain, step: &ChainStep, topology: &Topology) -> bool {
 /// What was looked up for a hop: the outer addresses when it is the outer leg of a tunnel.
 fn lookup(leg: &Leg) -> Lookup {
     let for_output = (leg.route).is_some_and(|r| r.bypass && r.how != How::Inferred);
-    let (src, dst) = match leg.encap {
-        Some(outer) => (outer.src, outer.dst),
-        None => (leg.key.tuple.src, leg.key.tuple.dst),
+    let (src, dst) = if let Some(outer) = leg.encap {
+        (outer.src, outer.dst)
+    } else {
+        let routed = leg.routed();
+        (routed.src, routed.dst)
     };
     Lookup {
         netns: leg.key.netns,
@@ -185,11 +188,12 @@ fn back_to_source(lookup: &Lookup) -> Lookup {
 
 /// The decision that ended the packets on this node: none, blackhole, local delivery and so on.
 fn last_decision(draft: &Draft, topology: &Topology, explain: &dyn Explain) -> Option<Decision> {
+    let routed = draft.routed();
     let lookup = Lookup {
         netns: draft.scope.netns,
-        ipv6: draft.tuple.is_ipv6(),
-        src: draft.tuple.src,
-        dst: draft.tuple.dst,
+        ipv6: routed.is_ipv6(),
+        src: routed.src,
+        dst: routed.dst,
         iif: draft.scope.dev,
         mark: draft
             .chain
@@ -348,7 +352,7 @@ pub(super) fn delivered_by(draft: &Draft, topology: &Topology) -> Option<Ifindex
     if chain.exits().next().is_some() {
         return None;
     }
-    Some(owner(&draft.tuple, draft.scope.netns, topology)?.ifindex)
+    Some(owner(&draft.routed(), draft.scope.netns, topology)?.ifindex)
 }
 
 fn owner<'a>(

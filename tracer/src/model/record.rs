@@ -5,11 +5,12 @@ use std::cell::RefCell;
 use super::{
     Drop,
     group::Built,
+    nat::Links,
     totals::{Lives, Moments},
 };
 use crate::event::{
-    Counters, DropSample, Encap, EncapKey, HopKey, HopSample, IcmpSample, KtimeNs, RouteDecision,
-    RouteFailure, TcpNotice, Tuple,
+    Counters, DropSample, Encap, EncapKey, HopKey, HopSample, IcmpSample, KtimeNs, Nat,
+    RouteDecision, RouteFailure, TcpNotice, Tuple,
 };
 
 /// A flow at a device, all that is known.
@@ -28,7 +29,12 @@ pub(super) struct HopTotals {
     pub(super) route_changes: u32,
     /// The kernel's entry was deleted.
     pub(super) retired: bool,
+    /// Connections that the packets were translated for, newest last.
+    pub(super) nats: Vec<Nat>,
 }
+
+/// Connections of one hop that are kept: a client that uses a port again may reach another server.
+const MAX_NATS: usize = 8;
 
 impl HopTotals {
     pub(super) fn new(sample: &HopSample, at: KtimeNs) -> Self {
@@ -44,12 +50,32 @@ impl HopTotals {
             tcp_flags: sample.tcp_flags,
             route_changes: sample.route_changes,
             retired: false,
+            nats: sample.nat.into_iter().collect(),
         }
+    }
+
+    /// True when the connection is a new one.
+    fn add_nat(&mut self, nat: Option<Nat>, newest: bool) -> bool {
+        let Some(nat) = nat else { return false };
+        let known = self.nats.iter().position(|n| *n == nat);
+        if let Some(i) = known {
+            if newest {
+                self.nats[i..].rotate_left(1);
+            }
+            return false;
+        }
+        if self.nats.len() >= MAX_NATS {
+            self.nats.remove(0);
+        }
+        let at = if newest { self.nats.len() } else { 0 };
+        self.nats.insert(at, nat);
+        true
     }
 
     pub(super) fn apply(&mut self, sample: &HopSample, at: KtimeNs) -> bool {
         let mut changed = self.lives.apply(&sample.counters);
         let version = (sample.counters.last, sample.counters.packets, at);
+        changed |= self.add_nat(sample.nat, version > self.version);
         if version > self.version {
             self.version = version;
             changed |= self.route.as_deref().copied() != sample.route
@@ -143,6 +169,8 @@ pub(super) struct Rare {
 pub(super) struct Group {
     pub(super) hops: Vec<HopTotals>,
     pub(super) rare: Option<Box<Rare>>,
+    /// Only for translated connections.
+    pub(super) links: Option<Box<Links>>,
     /// Time of the last packet or report.
     pub(super) last: KtimeNs,
     /// The flows made of it, until something changes. Behind a cell because they are made when

@@ -15,7 +15,7 @@ use super::{
     topology::Topology,
 };
 use crate::{
-    event::{Event, HopKey, IcmpSample, KtimeNs, Tuple},
+    event::{Encap, Event, HopKey, IcmpSample, KtimeNs, Tuple},
     inventory::Inventory,
 };
 
@@ -180,13 +180,22 @@ impl Model {
             && built.fragments == (fragments.is_some() || joins.absorbed.contains_key(key))
             && fragments.is_none_or(|f| joins.absorbed.get(f) != Some(&true))
             && built.shown_elsewhere == joins.outer_used.contains(key)
-            && (changed.is_empty() || !group.outers().any(|e| changed.contains(&outer_tuple(e))))
+            && (changed.is_empty()
+                || !self
+                    .outers(group)
+                    .any(|e| changed.contains(&outer_tuple(e))))
+    }
+
+    /// Outer headers around the packets of a group and of what it takes over.
+    fn outers<'s>(&'s self, group: &'s Group) -> impl Iterator<Item = &'s Encap> {
+        let parts = group.parts(&self.store.groups);
+        group.outers().chain(parts.flat_map(Group::outers))
     }
 
     fn build(&self, key: &Tuple, group: &Group, joins: &Joins<'_>) -> Built {
         let mut outer_icmp: Vec<&IcmpSample> = Vec::new();
         if !joins.outer_errors.is_empty() {
-            let tuples: HashSet<Tuple> = group.outers().map(outer_tuple).collect();
+            let tuples: HashSet<Tuple> = self.outers(group).map(outer_tuple).collect();
             outer_icmp.extend(
                 tuples
                     .iter()
@@ -205,6 +214,7 @@ impl Model {
                 .fragments
                 .get(key)
                 .and_then(|f| self.store.groups.get(f)),
+            groups: &self.store.groups,
         };
         build(key, group, context)
     }

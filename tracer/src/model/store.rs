@@ -12,8 +12,8 @@ use super::{
     totals::Moments,
 };
 use crate::event::{
-    Body, DropSample, Event, HopKey, HopSample, IcmpSample, KtimeNs, NeighFailure, RouteFailure,
-    TcpNotice, Tuple,
+    Body, DropSample, Event, HopKey, HopSample, IcmpSample, KtimeNs, Nat, NeighFailure, NetnsId,
+    RouteFailure, TcpNotice, Tuple,
 };
 
 /// Most drops without a flow that are told apart. They differ by place only, so that a real node
@@ -91,19 +91,65 @@ impl Store {
             group.hops.push(HopTotals::new(sample, at));
         }
         if changed != Some(false) {
-            *group.built.get_mut() = None;
+            self.touch(&sample.key.tuple);
+        }
+        if let Some(nat) = &sample.nat {
+            self.link(nat, sample.key.netns, sample.counters.last);
+        }
+    }
+
+    /// What was made of the group of `tuple` is out of date, and so are the flows that take parts
+    /// of it.
+    fn touch(&mut self, tuple: &Tuple) {
+        let key = group_key(tuple);
+        let Some(group) = self.groups.get_mut(&key) else {
+            return;
+        };
+        *group.built.get_mut() = None;
+        if !group.is_linked() {
+            return;
+        }
+        let takers: Vec<Tuple> = group.takers().collect();
+        for taker in takers {
+            if let Some(group) = self.groups.get_mut(&taker) {
+                *group.built.get_mut() = None;
+            }
+        }
+    }
+
+    /// Connects the groups of both sides of a translated connection.
+    fn link(&mut self, nat: &Nat, netns: NetnsId, at: KtimeNs) {
+        let (from, to) = (group_key(&nat.translated), group_key(&nat.original));
+        if from == to {
+            return;
+        }
+        let taker = self.group(&nat.original, at).links();
+        let known = taker.parts.contains(&from);
+        if !known {
+            taker.parts.push(from);
+        }
+        let links = self.group(&nat.translated, at).links();
+        let known = known && links.knows(nat, netns);
+        links.add(nat, netns, at);
+        if !known {
+            self.touch(&nat.original);
+            self.touch(&nat.translated);
         }
     }
 
     fn drop(&mut self, sample: &DropSample, at: KtimeNs) {
+        if sample.original.is_some() && sample.original != sample.tuple {
+            // by the addresses of its flow, however far translation had come
+            let sample = DropSample {
+                tuple: sample.original,
+                ..sample.clone()
+            };
+            return self.drop(&sample, at);
+        }
         let flow = sample.tuple.filter(|t| !t.is_housekeeping());
-        let (drops, built) = match flow {
-            Some(tuple) => {
-                let group = self.group(&tuple, sample.last);
-                let Group { rare, built, .. } = group;
-                (&mut rare.get_or_insert_default().drops, Some(built))
-            }
-            None => (&mut self.strays, None),
+        let drops = match flow {
+            Some(tuple) => &mut self.group(&tuple, sample.last).rare().drops,
+            None => &mut self.strays,
         };
         let full = flow.is_none() && drops.len() >= MAX_STRAYS;
         let slot = drops.iter_mut().find(|d| d.is(sample));
@@ -119,11 +165,11 @@ impl Store {
                 (true, sample.count)
             }
         };
-        if let Some(built) = built
+        if let Some(tuple) = flow
             && changed
             && sample.loss
         {
-            *built.get_mut() = None;
+            self.touch(&tuple);
         }
         if !sample.loss || sample.tuple.is_some_and(|t| t.is_housekeeping()) {
             let key = (sample.place.reason.clone(), sample.place.symbol.clone());
@@ -148,7 +194,7 @@ impl Store {
             }
             None => group.rare().icmp.push(*sample),
         }
-        *group.built.get_mut() = None;
+        self.touch(&sample.about);
         if may_be_outer(&sample.about) {
             let key = group_key(&sample.about);
             if !self.outer_errors.contains(&key) {
@@ -192,7 +238,7 @@ impl Store {
             tcp.push((*notice, Moments::new(at)));
         }
         if at_known != Some(false) {
-            *group.built.get_mut() = None;
+            self.touch(&notice.tuple);
         }
     }
 
@@ -237,7 +283,7 @@ impl Store {
             .map(|(key, g)| {
                 (
                     g.in_trouble(),
-                    g.hops.iter().any(|h| !h.retired),
+                    g.is_linked() || g.hops.iter().any(|h| !h.retired),
                     g.last,
                     *key,
                 )
@@ -246,7 +292,13 @@ impl Store {
         let count = (self.max / EVICT_PART).max(1).min(order.len());
         order.select_nth_unstable(count - 1);
         for (.., key) in &order[..count] {
-            self.groups.remove(key);
+            // what it had taken is shown by its own group again
+            let parts = self.groups.remove(key).and_then(|g| g.links);
+            for part in parts.iter().flat_map(|l| &l.parts) {
+                if let Some(group) = self.groups.get_mut(part) {
+                    *group.built.get_mut() = None;
+                }
+            }
         }
         self.fragments.retain(|t| self.groups.contains_key(t));
         self.outer_errors.retain(|t| self.groups.contains_key(t));

@@ -51,6 +51,7 @@ pub(super) type Tell<'a> = &'a mut dyn FnMut(PipelineEvent<'_>);
 pub(super) struct Feed {
     decoder: Decoder,
     scanned: KtimeNs,
+    aged: KtimeNs,
     undecoded: u64,
     /// Failed lookups that the model knows of.
     failed: HashMap<FailKey, u64>,
@@ -63,6 +64,7 @@ impl Feed {
         Self {
             decoder,
             scanned: KtimeNs::default(),
+            aged: KtimeNs::default(),
             undecoded: 0,
             failed: HashMap::new(),
             recording,
@@ -125,6 +127,7 @@ impl Feed {
         let since = self.scanned.0.saturating_sub(SLACK_NS);
         self.scan_flows(probe, model, (now, since), tell)?;
         self.scan_drops(probe, model, (now, since), tell)?;
+        self.age_wanted(probe, now)?;
         let mut events = Vec::new();
         probe.icmp.scan(|key, value| {
             if value.last_ns >= since {
@@ -163,6 +166,22 @@ impl Feed {
         self.scanned = now;
         model.tick(now);
         Ok(())
+    }
+
+    /// Takes translated connections out that sent nothing for a while; those that do are entered
+    /// again each second.
+    fn age_wanted(&mut self, probe: &Probe, now: KtimeNs) -> Result<(), ProbeError> {
+        if now.since(self.aged) < FLOW_IDLE_NS / 4 {
+            return Ok(());
+        }
+        self.aged = now;
+        let mut idle = Vec::new();
+        probe.wanted.scan(|key, at| {
+            if now.0.saturating_sub(*at) > FLOW_IDLE_NS {
+                idle.push(*key);
+            }
+        })?;
+        idle.iter().try_for_each(|key| probe.wanted.remove(key))
     }
 
     fn apply(
@@ -297,7 +316,8 @@ impl Feed {
             evicted: counters.get(Counter::FlowsFull)
                 + counters.get(Counter::DropsFull)
                 + counters.get(Counter::IcmpFull)
-                + counters.get(Counter::RouteFailsFull),
+                + counters.get(Counter::RouteFailsFull)
+                + counters.get(Counter::WantedFull),
             undecoded: self.undecoded,
             untracked: counters.get(Counter::Unreadable) + probe.skipped(),
         })

@@ -3,6 +3,7 @@
 use std::thread;
 
 use anyhow::{Context as _, Result, bail};
+use tracer_abi::offset::{ABSENT, Off};
 use tracing::debug;
 
 use super::SessionConfig;
@@ -11,7 +12,7 @@ use crate::{
     diagnose::Intent,
     event::{Ifindex, NetnsId},
     inventory::{Inventory, Link, LinkKind},
-    kernel::{KernelFacts, features::Features},
+    kernel::{KernelFacts, features::Features, offsets::has_conntrack},
     net::{self, NetnsSelection},
     probe::{Probe, ProbeConfig},
     view::{Limit, Question},
@@ -51,6 +52,11 @@ pub(super) fn start(config: &SessionConfig) -> Result<Started> {
             format!("functions have no names: {why}"),
             Question::Drops,
         ));
+    }
+    if facts.offsets[Off::SkbNfct as usize] != ABSENT && !has_conntrack(&facts.offsets) {
+        let text = "both sides of address translation are shown as two flows: this kernel's type \
+                    information does not describe connection tracking";
+        limits.push(limit(text.to_owned(), Question::Path));
     }
     let others = inventory
         .netns

@@ -14,7 +14,8 @@ use tracer_abi::{
     global,
     key::FlowKey,
     map,
-    offset::{OFF_COUNT, Off, PATHS},
+    nat::WantedKey,
+    offset::{ABSENT, OFF_COUNT, Off, PATHS},
     packet::SNAP_MAX,
     route::{FailKey, FailValue},
 };
@@ -69,6 +70,8 @@ pub struct Probe {
     pub icmp: Table<IcmpKey, IcmpValue>,
     /// Failed lookups of local senders.
     pub route_fails: Table<FailKey, FailValue>,
+    /// Tuples of translated connections that the filter wants.
+    pub wanted: Table<WantedKey, u64>,
     netns: Table<u32, u32>,
     no_loss: Table<u64, u32>,
     /// Kept open: programs that are loaded later refer to the map by its descriptor.
@@ -98,7 +101,7 @@ impl Probe {
         }
         let mut ebpf = loader
             .btf(Some(config.btf))
-            .verifier_log_level(VerifierLogLevel::VERBOSE)
+            .verifier_log_level(VerifierLogLevel::DEBUG)
             .override_global(global::OFF, &config.offsets[..], true)
             .override_global(global::HOME_NETNS, &config.home.0, true)
             .override_global(global::MULTI_NETNS, &multi, true)
@@ -123,6 +126,7 @@ impl Probe {
             drops: table(&mut ebpf, map::DROPS)?,
             icmp: table(&mut ebpf, map::ICMP_ERRORS)?,
             route_fails: table(&mut ebpf, map::ROUTE_FAILS)?,
+            wanted: table(&mut ebpf, map::WANTED)?,
             netns: table(&mut ebpf, map::NETNS)?,
             no_loss: table(&mut ebpf, map::NO_LOSS)?,
             filter: table(&mut ebpf, map::FILTER)?,
@@ -239,8 +243,12 @@ fn check_layout(offsets: &[u32; OFF_COUNT]) -> Result<(), ProbeError> {
         (Off::SkbTail, 4),
         (Off::SkbHead, 8),
         (Off::SkbData, 8),
+        (Off::SkbNfct, 8),
     ] {
         let at = offsets[member as usize] as usize;
+        if offsets[member as usize] == ABSENT {
+            continue;
+        }
         if at < base || at + size > base + SKB_TAIL {
             return Err(ProbeError::Layout(PATHS[member as usize], SKB_TAIL));
         }

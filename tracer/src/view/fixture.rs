@@ -130,6 +130,7 @@ pub(crate) fn hop(dev: Ifindex, dir: Dir, packets: u64, bytes: u64) -> Hop {
         last: at(2_001),
     };
     Hop {
+        wire: None,
         netns: HOME,
         dev,
         dir,
@@ -226,6 +227,7 @@ pub(crate) fn flow(tuple: Tuple, forward: Direction) -> Flow {
     };
     let id = FlowId { tuple, scope };
     Flow {
+        nat: None,
         id,
         forward,
         reply: Direction::default(),

@@ -24,4 +24,4 @@ pub mod tui;
 pub(crate) mod fixture;
 
 pub use context::{Limit, Question, ViewContext, WallClock};
-pub use names::{errno_name, flow_name, table_label};
+pub use names::{errno_name, flow_name, table_label, translated_name};

@@ -9,13 +9,32 @@ use crate::{event::Tuple, inventory::table_name};
 /// `icmp 10.0.0.1 > 10.0.0.2 echo request id 7`. Contains no names from outside.
 pub fn flow_name(t: &Tuple) -> String {
     let (src, dst) = (end(t, t.src, t.sport), end(t, t.dst, t.dport));
-    let tail = match t.icmp_type() {
+    format!("{} {src} > {dst}{}", t.proto, tail(t))
+}
+
+/// What is said behind the addresses.
+fn tail(t: &Tuple) -> String {
+    match t.icmp_type() {
         _ if t.later_fragment => " fragment".to_owned(),
         Some(_) if t.is_echo() => format!(" {} id {}", icmp::name(t), t.sport),
         Some(_) => format!(" {}", icmp::name(t)),
         None => String::new(),
+    }
+}
+
+/// The same with both sides of address translation:
+/// `udp 10.0.0.1:40000 > 10.96.0.10:80 ⇒ 10.244.2.20:8080`. `arrow` stands between the two sides.
+pub fn translated_name(t: &Tuple, nat: &Tuple, arrow: &str) -> String {
+    let both = |here: String, there: String| {
+        if here == there {
+            here
+        } else {
+            format!("{here} {arrow} {there}")
+        }
     };
-    format!("{} {src} > {dst}{tail}", t.proto)
+    let src = both(end(t, t.src, t.sport), end(nat, nat.src, nat.sport));
+    let dst = both(end(t, t.dst, t.dport), end(nat, nat.dst, nat.dport));
+    format!("{} {src} > {dst}{}", t.proto, tail(t))
 }
 
 /// An endpoint; `*` for an address that a sender left open, no port where there is none.

@@ -147,7 +147,9 @@ fn verdict(filter: &Filter, inventory: &Inventory, f: &Flow) -> Verdict {
     let mut tables: Vec<u32> = tables(&f.forward).chain(tables(&f.reply)).collect();
     tables.extend(f.route_failures.iter().map(|r| r.table));
     let reasons: Vec<&str> = drops.iter().map(|d| &*d.place.reason).collect();
+    let far = f.far();
     let facts = FlowFacts {
+        nat: far.as_ref(),
         encaps: &encaps(&f.forward),
         reply_encaps: &encaps(&f.reply),
         devs: Some(&devs),

@@ -7,19 +7,17 @@ use tracer_abi::{
     drop::{DROP_HAS_DEV, DROP_HAS_SOCK, DropKey, DropRecord, DropValue},
     flow::Outer,
     key::FlowKey,
-    offset::Off,
+    offset::{ABSENT, Off},
     record::KIND_DROP,
-    route::{ROUTE_NO_DST, Route},
 };
 
 use crate::bpf::{
-    dst,
+    decide::tracer_decide_dropped,
     emit::{WAKE, emit},
-    kmem::{Linear, add, ld, read},
-    lookup::{self, Asked},
-    maps::{DROPS, count, netns_scope, no_loss, off, work},
+    kmem::{add, ld, read},
+    maps::{DROPS, count, home_netns, netns_scope, no_loss, off, work},
     packet::{self, End},
-    skb::{Layout, parse_into, segments, wanted},
+    skb::{Layout, segments, tracer_parse_dropped},
     work::{Hook, Work},
 };
 
@@ -54,6 +52,36 @@ struct Where {
     flags: u32,
 }
 
+/// The connection of a packet.
+struct Connection {
+    /// `skb->_nfct`; 0 without one, and in a pod, which the flow is not followed into.
+    nfct: u64,
+    /// Namespace where the flow's packets are followed.
+    netns: u32,
+}
+
+impl Connection {
+    #[inline(always)]
+    unsafe fn of(skb: usize, at: &Where, scope: u32) -> Self {
+        if scope == NETNS_EDGE {
+            return Self {
+                nfct: 0,
+                netns: home_netns(),
+            };
+        }
+        let nfct = if off(Off::SkbNfct) == ABSENT as usize {
+            0
+        } else {
+            // SAFETY: `skb` is a BTF pointer.
+            unsafe { ld(skb, Off::SkbNfct) }
+        };
+        Self {
+            nfct,
+            netns: at.netns,
+        }
+    }
+}
+
 #[inline(always)]
 unsafe fn dropped(skb: usize, location: u64, reason: u32) {
     // SAFETY: `skb` is a BTF pointer; the verifier checks each load.
@@ -79,8 +107,12 @@ unsafe fn dropped(skb: usize, location: u64, reason: u32) {
             layout.data
         };
         let linear = layout.linear(start);
+        let ct = Connection::of(skb, &at, scope);
+        w.linear = linear;
+        w.edge = scope == NETNS_EDGE;
         let ethertype = u16::from_be(ld(skb, Off::SkbProtocol));
-        if !headers(&linear, ethertype, w) {
+        let hook = Hook::KfreeSkb as u32;
+        if tracer_parse_dropped(hook, u32::from(ethertype), ct.netns, ct.nfct) == 0 {
             count(Counter::Filtered);
             return;
         }
@@ -113,11 +145,11 @@ unsafe fn dropped(skb: usize, location: u64, reason: u32) {
             w,
             &Ended {
                 refdst,
+                ct,
                 at,
                 len,
                 segs,
                 mark,
-                edge: scope == NETNS_EDGE,
             },
         );
     }
@@ -125,11 +157,11 @@ unsafe fn dropped(skb: usize, location: u64, reason: u32) {
 
 struct Ended {
     refdst: u64,
+    ct: Connection,
     at: Where,
     len: u32,
     segs: u32,
     mark: u32,
-    edge: bool,
 }
 
 /// Namespace and device: `skb->dev`, else that of the dst entry, else of the socket.
@@ -179,18 +211,6 @@ unsafe fn locate(skb: usize, refdst: u64) -> Where {
     }
 }
 
-/// Parses the packet; false when the filter does not want it. A packet that cannot be read is
-/// kept with an empty tuple: a loss is a loss.
-#[inline(always)]
-fn headers(linear: &Linear, ethertype: u16, w: &mut Work) -> bool {
-    if parse_into(linear, ethertype, &mut w.window, &mut w.packet).is_ok() {
-        return wanted(&w.packet);
-    }
-    w.packet.tuple = tracer_abi::key::Tuple::default();
-    w.packet.outer = Outer::default();
-    true
-}
-
 #[inline(always)]
 fn record(w: &mut Work, e: &Ended) {
     // SAFETY: a helper without arguments.
@@ -212,7 +232,10 @@ fn record(w: &mut Work, e: &Ended) {
         send(&w.drop_key, v);
         return;
     }
-    decide(w, e, now);
+    (w.now, w.mark) = (now, e.mark);
+    let hook = Hook::KfreeSkb as u32;
+    let iif = w.drop_key.flow.iif;
+    tracer_decide_dropped(hook, e.refdst, e.ct.nfct, e.at.netns, iif);
     w.drop = DropValue {
         count: u64::from(e.segs),
         bytes: u64::from(e.len),
@@ -221,6 +244,7 @@ fn record(w: &mut Work, e: &Ended) {
         sent_ns: now,
         route: w.route,
         outer: w.packet.outer,
+        nat: w.nat,
         mtu: w.drop.mtu,
         max_len: if e.segs > 1 { e.len / e.segs } else { e.len },
         flags: e.at.flags,
@@ -234,34 +258,6 @@ fn record(w: &mut Work, e: &Ended) {
         return;
     }
     send(&w.drop_key, &w.drop);
-}
-
-/// What routing had decided, and the MTU of the device that it chose.
-#[inline(always)]
-fn decide(w: &mut Work, e: &Ended, now: u64) {
-    dst::decode(e.refdst, &mut w.route);
-    w.drop.mtu = 0;
-    if w.route.how & ROUTE_NO_DST == 0 {
-        let dev: u64 = read(e.refdst, Off::DstDev);
-        w.drop.mtu = read(dev, Off::DevMtu);
-    }
-    if e.edge || w.packet.tuple.family == 0 {
-        return;
-    }
-    let asked = Asked::of(&w.packet, e.at.netns, w.drop_key.flow.iif, e.mark);
-    if w.route.how & ROUTE_NO_DST == 0 {
-        lookup::join(&mut w.route, &asked, now);
-        return;
-    }
-    // dropped before routing was done: source validation looks the reverse way
-    let mut back = Route {
-        prefix_len: 255,
-        ..Route::default()
-    };
-    lookup::reverse(&mut back, &asked);
-    if back.how != 0 {
-        w.route = back;
-    }
 }
 
 #[inline(always)]

@@ -35,7 +35,8 @@ unsafe fn receive(skb: usize) {
         let ethertype = u16::from_be(ld(skb, Off::SkbProtocol));
         // the tracepoint fires before the network header is set: data points to it
         let linear = layout.linear(layout.data);
-        if !parse_wanted(&linear, ethertype, w) {
+        w.linear = linear;
+        if !parse_wanted(Hook::Receive, ethertype, at.netns, 0, w) {
             return;
         }
         let len: u32 = ld(skb, Off::SkbLen);
@@ -52,6 +53,7 @@ unsafe fn receive(skb: usize) {
             mark: ld(skb, Off::SkbMark),
             vlan: u32::from(ld::<u16>(skb, Off::SkbVlanTci) & 0xfff),
             dst: 0,
+            nfct: 0,
             now: bpf_ktime_get_ns(),
         };
         account(w, &linear, &seen);

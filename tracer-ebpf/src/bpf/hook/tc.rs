@@ -41,7 +41,15 @@ fn egress(ctx: &TcContext) {
     let c = unsafe { &*ctx.skb.skb };
     let ethertype = u16::from_be(c.protocol as u16);
     let linear = skb.layout.linear(skb.layout.network);
-    if !parse_wanted(&linear, ethertype, w) {
+    let netns = if multi_netns() {
+        let dev: u64 = read(address, Off::SkbDev);
+        let net: u64 = read(dev, Off::DevNet);
+        read(net, Off::NetInum)
+    } else {
+        home_netns()
+    };
+    w.linear = linear;
+    if !parse_wanted(Hook::TcEgress, ethertype, netns, skb.nfct, w) {
         #[cfg(feature = "log")]
         aya_log_ebpf::debug!(
             ctx,
@@ -53,13 +61,6 @@ fn egress(ctx: &TcContext) {
         );
         return;
     }
-    let netns = if multi_netns() {
-        let dev: u64 = read(address, Off::SkbDev);
-        let net: u64 = read(dev, Off::DevNet);
-        read(net, Off::NetInum)
-    } else {
-        home_netns()
-    };
     let link = skb.layout.network.wrapping_sub(skb.layout.data);
     let seen = Seen {
         netns,
@@ -80,6 +81,7 @@ fn egress(ctx: &TcContext) {
             0
         },
         dst: skb.refdst & !1,
+        nfct: skb.nfct,
         now: now(),
     };
     account(w, &linear, &seen);

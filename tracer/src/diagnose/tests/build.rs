@@ -526,6 +526,7 @@ impl Seen {
             scope,
         };
         Flow {
+            nat: None,
             id,
             forward,
             reply,
@@ -583,6 +584,7 @@ impl Side {
     fn hop(&self, lab: &Lab, step: &str, out: bool, (first, last): (u64, u64)) -> Hop {
         let (name, around) = step.split_once('[').unwrap_or((step, ""));
         Hop {
+            wire: None,
             netns: HOME,
             dev: lab.index(name),
             dir: if out { Dir::Out } else { Dir::In },

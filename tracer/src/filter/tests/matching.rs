@@ -139,6 +139,42 @@ fn inner_and_outer() {
 }
 
 #[test]
+fn both_sides_of_address_translation() {
+    let t = tuple(Proto::UDP, "10.244.1.10", 40000, "10.96.0.10", 80);
+    let far = tuple(Proto::UDP, "10.0.0.1", 1024, "10.244.2.20", 8080);
+    let there = [vxlan("192.0.2.1", "192.0.2.2")];
+    let facts = FlowFacts {
+        nat: Some(&far),
+        encaps: &there,
+        ..FlowFacts::new(&t)
+    };
+    let table = [
+        ("host 10.96.0.10", Verdict::Both),
+        ("host 10.244.2.20", Verdict::Both),
+        ("src host 10.0.0.1", Verdict::Forward),
+        ("src host 10.244.1.10 and dst port 80", Verdict::Forward),
+        ("src host 10.244.2.20 and src port 8080", Verdict::Reverse),
+        // tried whole on each side
+        ("host 10.244.1.10 and host 10.244.2.20", Verdict::No),
+        ("not host 10.244.2.20", Verdict::No),
+        ("not port 80", Verdict::No),
+        (
+            "inner host 10.244.2.20 and outer host 192.0.2.2",
+            Verdict::Both,
+        ),
+        (
+            "inner host 10.96.0.10 and outer host 192.0.2.2",
+            Verdict::Both,
+        ),
+        ("not inner host 10.244.2.20", Verdict::No),
+        ("udp", Verdict::Both),
+    ];
+    for (filter, want) in table {
+        assert_eq!(verdict(filter, &facts), want, "{filter}");
+    }
+}
+
+#[test]
 fn icmp_and_fragments_have_no_ports() {
     let echo = tuple(Proto::ICMP, "10.0.0.1", 80, "10.0.0.2", 8 << 8);
     assert_eq!(verdict("port 80", &FlowFacts::new(&echo)), Verdict::No);

@@ -1,6 +1,6 @@
 //! Offsets of the kernel struct members that the BPF programs read.
 
-use tracer_abi::offset::{ABSENT, OFF_COUNT, PATHS};
+use tracer_abi::offset::{ABSENT, OFF_COUNT, Off, PATHS};
 
 use super::btf::{Btf, LookupError};
 
@@ -31,10 +31,49 @@ pub fn resolve(btf: &Btf) -> Result<[u32; OFF_COUNT], OffsetsError> {
         }
     }
     if missing.is_empty() {
+        if !has_conntrack(&offsets) {
+            for member in CONNTRACK {
+                offsets[member as usize] = ABSENT;
+            }
+        }
         Ok(offsets)
     } else {
         Err(OffsetsError { missing })
     }
+}
+
+/// What the BPF programs read of connection tracking; of it all or nothing.
+const CONNTRACK: [Off; 7] = [
+    Off::CtStatus,
+    Off::CtTuplehash,
+    Off::CtTuplehashSize,
+    Off::CtTuple,
+    Off::CtSrcPort,
+    Off::CtDst,
+    Off::CtDstPort,
+];
+
+/// Bytes that both tuples of a connection take (`CT_BYTES` of the kernel side).
+const CT_BYTES: u32 = 112;
+
+/// Connection tracking can be read: everything is there, words lie where words may lie, and both
+/// tuples are within the bytes that are read.
+pub fn has_conntrack(offsets: &[u32; OFF_COUNT]) -> bool {
+    let at = |o: Off| offsets[o as usize];
+    let second = at(Off::CtTuplehashSize).saturating_add(at(Off::CtTuple));
+    let within = |member: Off, size: u32| {
+        let end = second.saturating_add(at(member)).saturating_add(size);
+        at(member) != ABSENT && end <= CT_BYTES
+    };
+    at(Off::SkbNfct) != ABSENT
+        && at(Off::CtStatus) != ABSENT
+        && at(Off::CtTuplehash) != ABSENT
+        && second.is_multiple_of(8)
+        && at(Off::CtTuple).is_multiple_of(8)
+        && at(Off::CtDst).is_multiple_of(4)
+        && within(Off::CtDst, 16)
+        && within(Off::CtSrcPort, 2)
+        && within(Off::CtDstPort, 2)
 }
 
 /// One path in the notation of [`PATHS`].
@@ -42,14 +81,14 @@ pub fn resolve_path(btf: &Btf, path: &str) -> Result<u32, LookupError> {
     if let Some(tracepoint) = path.strip_prefix("args:") {
         return Ok(btf.tracepoint_args(tracepoint).unwrap_or(0));
     }
-    if let Some(name) = path.strip_prefix("sizeof:") {
-        return btf.size_of(name);
-    }
-    match path.strip_prefix('?') {
-        Some(optional) => match btf.member_offset(optional) {
+    if let Some(optional) = path.strip_prefix('?') {
+        return match resolve_path(btf, optional) {
             Err(LookupError::NoType | LookupError::NoMember) => Ok(ABSENT),
             other => other,
-        },
+        };
+    }
+    match path.strip_prefix("sizeof:") {
+        Some(name) => btf.size_of(name),
         None => btf.member_offset(path),
     }
 }

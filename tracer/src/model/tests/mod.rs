@@ -1,6 +1,7 @@
 //! A node in words: devices, hops and drops by name, paths as lines of text.
 
 mod eviction;
+mod nat;
 mod order;
 mod outcomes;
 mod paths;
@@ -176,6 +177,7 @@ impl Lab {
             in_dev: None,
         };
         let sample = HopSample {
+            nat: None,
             key,
             counters,
             route: None,
@@ -218,6 +220,7 @@ impl Lab {
         let at = self.now();
         let dev = (!dev.is_empty()).then(|| self.dev(dev));
         let sample = DropSample {
+            original: None,
             tuple: Some(tuple),
             encap: None,
             place: DropPlace {

@@ -126,14 +126,14 @@ pub fn finding<'a>(cx: &ViewContext<'_>, f: &'a diagnose::Finding) -> schema::Fi
 /// A flow.
 pub fn flow(cx: &ViewContext<'_>, f: &model::Flow) -> schema::Flow {
     let (t, scope, fwd) = (&f.id.tuple, f.id.scope, &f.forward);
-    let ports = (t.proto.has_ports() || t.is_echo()) && !t.later_fragment;
+    let (sport, dport) = ports(t);
     let seen = |at| (fwd.packets > 0).then(|| cx.clock.rfc3339(at));
     schema::Flow {
         proto: t.proto.to_string(),
         src: t.src,
-        sport: ports.then_some(t.sport),
+        sport,
         dst: t.dst,
-        dport: (ports && t.proto.has_ports()).then_some(t.dport),
+        dport,
         scope: schema::Scope {
             netns: scope.netns.0,
             dev: scope.dev.map(|d| cx.dev(scope.netns, d)),
@@ -155,6 +155,26 @@ pub fn flow(cx: &ViewContext<'_>, f: &model::Flow) -> schema::Flow {
         resets: fwd.resets,
         icmp_errors: fwd.icmp.iter().map(|s| icmp_error(cx, s)).collect(),
         route_failures: f.route_failures.iter().map(route_failure).collect(),
+        nat: f.far().as_ref().map(nat),
+    }
+}
+
+/// Source port or echo identifier, and destination port.
+fn ports(t: &event::Tuple) -> (Option<u16>, Option<u16>) {
+    let ports = (t.proto.has_ports() || t.is_echo()) && !t.later_fragment;
+    (
+        ports.then_some(t.sport),
+        (ports && t.proto.has_ports()).then_some(t.dport),
+    )
+}
+
+fn nat(t: &event::Tuple) -> schema::Nat {
+    let (sport, dport) = ports(t);
+    schema::Nat {
+        src: t.src,
+        sport,
+        dst: t.dst,
+        dport,
     }
 }
 
@@ -233,6 +253,7 @@ fn hop(cx: &ViewContext<'_>, h: &model::Hop) -> schema::Hop {
         encap: h.encap.as_ref().map(encap),
         vlan: Some(h.vlan).filter(|v| *v != 0),
         mark: h.mark,
+        nat: h.wire.as_ref().map(nat),
     }
 }
 

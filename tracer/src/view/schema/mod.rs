@@ -5,12 +5,14 @@
 //! is in `schema`. `docs/json.md` describes them.
 
 mod check;
+mod nat;
 
 use std::{net::IpAddr, sync::Arc};
 
 use serde::Serialize;
 
 pub use check::{Checks, Probe, Tally, Verdict};
+pub use nat::Nat;
 
 /// `schema` of a verdict.
 pub const CHECK: &str = "tracer.check/1";
@@ -169,6 +171,8 @@ pub struct Flow {
     pub icmp_errors: Vec<IcmpError>,
     /// Lookups of local senders that found no route.
     pub route_failures: Vec<RouteFailure>,
+    /// The addresses of this direction on the other side of address translation.
+    pub nat: Option<Nat>,
 }
 
 /// Where a flow entered.
@@ -238,6 +242,8 @@ pub struct Hop {
     pub vlan: Option<u16>,
     /// Packet mark, 0 for none.
     pub mark: u32,
+    /// The addresses of the packets here, when they are not those of the flow.
+    pub nat: Option<Nat>,
 }
 
 /// An outer header.

@@ -4,7 +4,7 @@ use super::{Text, Tone, count, style::Word};
 use crate::{
     event::{IcmpSample, RouteFailure},
     model::{Direction, Drop, Flow, Outcome},
-    view::{flow_name, icmp, json, table_label},
+    view::{icmp, json, table_label},
 };
 
 /// A flow as several lines, each with a line feed.
@@ -41,7 +41,7 @@ pub fn flow(t: &Text<'_>, f: &Flow) -> String {
 impl Text<'_> {
     /// `udp a:1 > b:2  3 packets 300 B  UNANSWERED`.
     pub(in crate::view) fn headline(&self, f: &Flow) -> String {
-        let name = self.style.paint(Tone::Strong, &flow_name(&f.id.tuple));
+        let name = self.style.paint(Tone::Strong, &self.style.flow(f));
         let vni =
             f.id.scope
                 .vni

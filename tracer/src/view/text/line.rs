@@ -1,11 +1,7 @@
 //! A change as one line of `watch`.
 
 use super::{Text, Tone, count, finding, style::Word};
-use crate::{
-    event::KtimeNs,
-    model::Flow,
-    view::{changes::Change, flow_name},
-};
+use crate::{event::KtimeNs, model::Flow, view::changes::Change};
 
 /// A flow that is told later than this after its first packet is an old one that woke up.
 const AGE_NS: u64 = 30_000_000_000;
@@ -75,7 +71,7 @@ fn first(f: &Flow, now: KtimeNs) -> KtimeNs {
 
 impl Text<'_> {
     fn line(&self, at: KtimeNs, kind: &str, f: &Flow, mut what: Vec<Word>) -> String {
-        let name = flow_name(&f.id.tuple);
+        let name = self.style.flow(f);
         what.insert(0, Word::new(Tone::Strong, format!("{name}:")));
         self.plain(at, kind, &what)
     }

@@ -2,7 +2,10 @@
 
 use std::borrow::Cow;
 
-use crate::view::escape;
+use crate::{
+    model::Flow,
+    view::{escape, flow_name, translated_name},
+};
 
 /// What a piece of text means; colour is chosen from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,6 +70,19 @@ impl Style {
     /// ` → `.
     pub(in crate::view) fn arrow(self) -> &'static str {
         if self.ascii { "->" } else { "→" }
+    }
+
+    /// Between both sides of address translation.
+    fn becomes(self) -> &'static str {
+        if self.ascii { "=>" } else { "⇒" }
+    }
+
+    /// The flow's name, with both sides of address translation.
+    pub fn flow(self, f: &Flow) -> String {
+        match &f.far() {
+            Some(far) => translated_name(&f.id.tuple, far, self.becomes()),
+            None => flow_name(&f.id.tuple),
+        }
     }
 
     /// The end of a path that goes no further.

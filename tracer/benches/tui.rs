@@ -48,16 +48,7 @@ fn main() -> ExitCode {
         model,
         round: 0,
     };
-    let mut over = false;
-    let mut report = |name: &str, times: &mut [Duration], budget: Option<Duration>| {
-        times.sort();
-        let (median, worst) = (times[times.len() / 2], times[times.len() - 1]);
-        let beyond = budget.is_some_and(|b| median > b);
-        over |= beyond;
-        let budget = budget.map_or_else(String::new, |b| format!("  budget {b:?}"));
-        let verdict = if beyond { "  TOO SLOW" } else { "" };
-        println!("{name:<34} median {median:>10.2?}  worst {worst:>10.2?}{budget}{verdict}");
-    };
+    let mut report = Report { over: false };
 
     let mut state = State::new(setup(), SIZE);
     let mut terminal = Terminal::new(TestBackend::new(SIZE.0, SIZE.1)).unwrap();
@@ -76,9 +67,9 @@ fn main() -> ExitCode {
             terminal.draw(|f| state.draw(f)).map(drop).unwrap();
         });
     }
-    report("picture (not on this thread)", &mut models, None);
-    report("update", &mut updates, Some(UPDATE));
-    report("frame after an update", &mut frames, Some(FRAME));
+    report.row("picture (not on this thread)", &mut models, None);
+    report.row("update", &mut updates, Some(UPDATE));
+    report.row("frame after an update", &mut frames, Some(FRAME));
 
     for (name, key) in [
         ("page down, frame", Key::PageDown),
@@ -94,7 +85,7 @@ fn main() -> ExitCode {
                 terminal.draw(|f| state.draw(f)).map(drop).unwrap();
             });
         }
-        report(name, &mut times, Some(FRAME));
+        report.row(name, &mut times, Some(FRAME));
         state.input(Input::Key(Key::Esc));
     }
     for column in Column::ALL {
@@ -102,7 +93,7 @@ fn main() -> ExitCode {
         for _ in 0..2 {
             time(&mut times, || state.update(Action::SortBy(column)));
         }
-        report(&format!("sort by {}", column.order()), &mut times, None);
+        report.row(&format!("sort by {}", column.order()), &mut times, None);
     }
     for (name, keys) in [
         (
@@ -124,9 +115,27 @@ fn main() -> ExitCode {
                 state.input(Input::Key(Key::Enter));
             }
         });
-        report(name, &mut times, None);
+        report.row(name, &mut times, None);
     }
-    ExitCode::from(u8::from(over))
+    ExitCode::from(u8::from(report.over))
+}
+
+/// Prints a line for each measurement.
+struct Report {
+    /// A median was over its budget.
+    over: bool,
+}
+
+impl Report {
+    fn row(&mut self, name: &str, times: &mut [Duration], budget: Option<Duration>) {
+        times.sort();
+        let (median, worst) = (times[times.len() / 2], times[times.len() - 1]);
+        let beyond = budget.is_some_and(|b| median > b);
+        self.over |= beyond;
+        let budget = budget.map_or_else(String::new, |b| format!("  budget {b:?}"));
+        let verdict = if beyond { "  TOO SLOW" } else { "" };
+        println!("{name:<34} median {median:>10.2?}  worst {worst:>10.2?}{budget}{verdict}");
+    }
 }
 
 fn time<T>(times: &mut Vec<Duration>, work: impl FnOnce() -> T) -> T {

@@ -39,23 +39,24 @@ const HEAD: u32 = (size_of::<RecordHeader>() + size_of::<PacketHead>()) as u32;
 
 /// A packet that leaves; also what lies in pages is read.
 #[inline(always)]
-pub(super) fn sent(ctx: &TcContext, w: &Work, s: &Seen, link: u32, ethertype: u16, tci: u16) {
+pub(super) fn sent(ctx: &TcContext, w: &Work, s: &Seen, link: u32, ethertype: u16) {
     if snaplen() == 0 {
         return;
     }
     let Some(p) = begin(Hook::TcEgress) else {
         return;
     };
+    // SAFETY: the context of a tc program.
+    let c = unsafe { &*ctx.skb.skb };
     let head = Head {
         skb: ctx.skb.skb as u64,
         key: w.key,
         link,
         ethertype,
-        tci,
+        tci: c.vlan_tci as u16,
     };
     head.write(p, w, s.bytes, s.segs);
-    // SAFETY: the context of a tc program.
-    p.head.gso_size = unsafe { (*ctx.skb.skb).gso_size };
+    p.head.gso_size = c.gso_size;
     // SAFETY: the context of a tc program; the helper writes `n` bytes or fails.
     send(p, s.bytes, |to, n| unsafe {
         bpf_skb_load_bytes(ctx.skb.skb.cast::<c_void>(), 0, to.cast::<c_void>(), n) == 0

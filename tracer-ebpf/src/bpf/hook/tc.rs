@@ -85,7 +85,7 @@ fn egress(ctx: &TcContext) {
         now: now(),
     };
     account(w, &linear, &seen);
-    packet::sent(ctx, w, &seen, link, ethertype, c.vlan_tci as u16);
+    packet::sent(ctx, w, &seen, link, ethertype);
 }
 
 #[inline(always)]

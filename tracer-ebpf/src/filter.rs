@@ -14,8 +14,8 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 use crate::{
     flow::Outer,
     key::{
-        ENCAP_GENEVE, ENCAP_GRE, ENCAP_IP6, ENCAP_IPIP, ENCAP_VXLAN, PROTO_SCTP, PROTO_TCP,
-        PROTO_UDP, Tuple,
+        ENCAP_GENEVE, ENCAP_GRE, ENCAP_IP6, ENCAP_IPIP, ENCAP_KEY, ENCAP_VXLAN, PROTO_SCTP,
+        PROTO_TCP, PROTO_UDP, Tuple,
     },
 };
 
@@ -212,7 +212,7 @@ impl Clause {
         }
         if self.test & TEST_VNI != 0 {
             let kind = inner.encap;
-            let has = kind == ENCAP_VXLAN || kind == ENCAP_GENEVE || kind == ENCAP_GRE;
+            let has = matches!(kind, ENCAP_VXLAN | ENCAP_GENEVE | ENCAP_GRE | ENCAP_KEY);
             if !self.passes(TEST_VNI, has && inner.vni == self.vni) {
                 return false;
             }

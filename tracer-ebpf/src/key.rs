@@ -24,6 +24,9 @@ pub const ENCAP_IPIP: u8 = 3;
 pub const ENCAP_IP6: u8 = 4;
 /// GRE (RFC 2784, 2890) with an IP or Ethernet payload.
 pub const ENCAP_GRE: u8 = 5;
+/// Not encapsulated here, but the packet carries a tunnel key beside it: it is at a
+/// collect-metadata tunnel device, or came in by one.
+pub const ENCAP_KEY: u8 = 6;
 
 /// Protocol number 1.
 pub const PROTO_ICMP: u8 = 1;
@@ -58,7 +61,7 @@ pub struct Tuple {
     pub later_fragment: u8,
     /// One of the `ENCAP_*` kinds: what is around the tuple on this device.
     pub encap: u8,
-    /// VNI of VXLAN and Geneve, key of GRE; 0 when there is none.
+    /// VNI of VXLAN and Geneve, key of GRE, the tunnel key of [`ENCAP_KEY`]; 0 when there is none.
     pub vni: u32,
 }
 

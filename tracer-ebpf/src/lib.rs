@@ -49,6 +49,9 @@ pub mod map {
     /// `HASH`: [`crate::nat::WantedKey`] → `u64` time (`CLOCK_MONOTONIC` nanoseconds) of the entry:
     /// tuples of translated connections that the filter wants. User space ages it.
     pub const WANTED: &str = "WANTED";
+    /// `ARRAY[TUNNELS_SIZE]`: `u32` 1 at the ifindex (modulo the size) of devices on which packets
+    /// may carry a tunnel key.
+    pub const TUNNELS: &str = "TUNNELS";
     /// `HASH`: return address `u64` → `u32` 1; frees there are no loss and only counted.
     pub const NO_LOSS: &str = "NO_LOSS";
     /// `PERCPU_ARRAY`: where records with packet bytes are put together.
@@ -70,6 +73,9 @@ pub mod global {
     /// `u32`: bytes of each packet that are sent for a recording; 0 for no recording.
     pub const SNAPLEN: &str = "SNAPLEN";
 }
+
+/// Entries of the `TUNNELS` map, a power of two.
+pub const TUNNELS_SIZE: u32 = 4096;
 
 /// Value in the `NETNS` map: the node, every hook applies.
 pub const NETNS_FULL: u32 = 1;

@@ -105,6 +105,8 @@ offsets! {
     LwtType = "lwtunnel_state.type",
     LwtData = "lwtunnel_state.data",
     TunInfoKeyId = "ip_tunnel_info.key.tun_id",
+    MetadataType = "metadata_dst.type",
+    MetadataKeyId = "metadata_dst.u.tun_info.key.tun_id",
     NeighState = "neighbour.nud_state",
     NeighDev = "neighbour.dev",
     NeighTable = "neighbour.tbl",

@@ -122,6 +122,21 @@ pub struct FailValue {
     pub comm: [u8; 16],
 }
 
+/// The tunnel key that a packet came in with, until it leaves: routing replaces the dst that
+/// carries it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct CarriedKey {
+    /// Address of the `sk_buff`. Not an address to follow.
+    pub skb: u64,
+    /// Time of the arrival.
+    pub ts_ns: u64,
+    /// Tunnel device.
+    pub ifindex: u32,
+    /// Tunnel key.
+    pub key: u32,
+}
+
 /// The result of the most recent lookup for a pair of addresses on one CPU.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]

@@ -252,6 +252,7 @@ impl Pictures {
                 dev,
                 dir,
                 in_dev: (dir == Dir::Out).then_some(other),
+                tunnel_key: None,
             },
             counters: Counters {
                 packets: 3 * self.round,

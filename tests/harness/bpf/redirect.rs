@@ -1,6 +1,7 @@
 //! Programs that send UDP past routing, as Cilium's host routing does. Everything else (ARP, ND)
 //! goes the way it would.
 
+use std::net::Ipv4Addr;
 use std::os::fd::OwnedFd;
 
 use anyhow::{Context as _, Result};
@@ -10,6 +11,7 @@ use crate::Netns;
 
 // helpers of linux/bpf.h
 const SKB_STORE_BYTES: i32 = 9;
+const SKB_SET_TUNNEL_KEY: i32 = 21;
 const REDIRECT: i32 = 23;
 const SKB_LOAD_BYTES: i32 = 26;
 const FIB_LOOKUP: i32 = 69;
@@ -28,6 +30,8 @@ pub enum Way {
     Neighbour,
     /// `bpf_redirect_peer` to the device: at once into the namespace of its other end.
     Peer,
+    /// `bpf_skb_set_tunnel_key` with this endpoint and VNI, then `bpf_redirect` to the tunnel device.
+    Tunnel(Ipv4Addr, i32),
     /// `bpf_fib_lookup`, and `bpf_redirect` to what it answers. The device does not matter.
     Lookup,
 }
@@ -87,6 +91,21 @@ fn program(way: Way, ifindex: u32) -> Vec<u64> {
             zero(3),
             zero(4),
             call(REDIRECT_NEIGH),
+            exit,
+        ],
+        Way::Tunnel(remote, id) => vec![
+            // the first two members of struct bpf_tunnel_key, in host byte order
+            insn(0x62, 10, 0, -72, id),
+            insn(0x62, 10, 0, -68, u32::from(remote).cast_signed()),
+            insn(0xbf, 1, 6, 0, 0),
+            insn(0xbf, 2, 10, 0, 0),
+            insn(0x07, 2, 0, 0, -72),
+            insn(0xb7, 3, 0, 0, 8),
+            zero(4),
+            call(SKB_SET_TUNNEL_KEY),
+            device,
+            zero(2),
+            call(REDIRECT),
             exit,
         ],
         Way::Peer => vec![device, zero(2), call(REDIRECT_PEER), exit],

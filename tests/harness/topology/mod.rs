@@ -232,6 +232,11 @@ impl Topology {
         )
     }
 
+    /// Any `bridge` command: `fdb append …`, `vlan add …`.
+    pub fn bridge_command(self, ns: &str, command: &str) -> Self {
+        self.step(ns, Action::Command(Tool::Bridge, command.to_owned()))
+    }
+
     /// Any `tc` command: `qdisc add dev eth0 root netem loss 1%`.
     pub fn tc(self, ns: &str, command: &str) -> Self {
         self.step(ns, Action::Command(Tool::Tc, command.to_owned()))

@@ -12,3 +12,5 @@ mod policy;
 mod redirect;
 mod results;
 mod source;
+mod tenants;
+mod tunnel;

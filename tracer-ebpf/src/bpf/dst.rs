@@ -17,14 +17,14 @@ use super::{
 };
 
 /// `DST_METADATA` and `DST_FAKE_RTABLE` of `net/dst.h`.
-const DST_METADATA: u16 = 0x80;
+pub(super) const DST_METADATA: u16 = 0x80;
 const DST_FAKE_RTABLE: u16 = 0x10;
 const AF_INET: u16 = 2;
 const AF_INET6: u16 = 10;
 /// `RTF_GATEWAY` of `linux/route.h`.
 const RTF_GATEWAY: u32 = 2;
 /// Lower bound of kernel addresses: user addresses and small numbers are no pointers.
-const KERNEL: u64 = 1 << 63;
+pub(super) const KERNEL: u64 = 1 << 63;
 
 /// Decodes `skb->_skb_refdst` (flag bits cleared) into `r`.
 #[inline(always)]
@@ -115,12 +115,25 @@ fn lwtunnel(dst: u64, r: &mut Route) {
         return;
     }
     r.how |= ROUTE_LWTUNNEL;
+    r.lwt_vni = key_of(state);
+}
+
+/// The tunnel key of the lightweight tunnel on a route; 0 for none.
+#[inline(always)]
+pub(super) fn lwtunnel_key(dst: u64) -> u32 {
+    let state: u64 = read(dst, Off::DstLwtstate);
+    if state < KERNEL { 0 } else { key_of(state) }
+}
+
+#[inline(always)]
+fn key_of(state: u64) -> u32 {
     // LWTUNNEL_ENCAP_IP 2, LWTUNNEL_ENCAP_IP6 4: struct ip_tunnel_info follows the state
     let kind: u16 = read(state, Off::LwtType);
-    if kind == 2 || kind == 4 {
-        let id: u64 = read_at(state + (off(Off::LwtData) + off(Off::TunInfoKeyId)) as u64);
-        r.lwt_vni = u64::from_be(id) as u32;
+    if kind != 2 && kind != 4 {
+        return 0;
     }
+    let id: u64 = read_at(state + (off(Off::LwtData) + off(Off::TunInfoKeyId)) as u64);
+    u64::from_be(id) as u32
 }
 
 /// Puts a newly decoded decision in the place of the old one. True when it is another decision.

@@ -22,6 +22,18 @@ pub(super) unsafe fn ld<T: Copy>(p: usize, o: Off) -> T {
     unsafe { core::ptr::read_volatile((p + off(o)) as *const T) }
 }
 
+/// A copy of which the verifier knows nothing, because it has been in a map. It forbids to reckon with
+/// pointers unless it forgot that they are; and what it learns of the copy in a branch does not stay
+/// with the original, which would make it go through all that follows once more.
+#[inline(always)]
+pub(super) fn forgotten(value: u64, in_map: &mut u64) -> u64 {
+    // SAFETY: a reference; volatile, or the compiler would leave the detour out.
+    unsafe {
+        core::ptr::write_volatile(in_map, value);
+        core::ptr::read_volatile(in_map)
+    }
+}
+
 /// Reads a member through a plain number, for pointers that lost their type (masked, from a map).
 #[inline(always)]
 pub(super) fn read<T: Copy + Default>(p: u64, o: Off) -> T {

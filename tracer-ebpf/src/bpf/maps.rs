@@ -7,7 +7,7 @@ use aya_ebpf::{
     maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
 use tracer_abi::{
-    NETNS_FULL,
+    NETNS_FULL, TUNNELS_SIZE,
     counter::{COUNTERS as COUNTER_COUNT, Counter},
     drop::{DropKey, DropValue, IcmpKey, IcmpValue},
     filter::FilterProg,
@@ -16,7 +16,7 @@ use tracer_abi::{
     key::FlowKey,
     nat::WantedKey,
     offset::{OFF_COUNT, Off},
-    route::{FailKey, FailValue, LookupSlot},
+    route::{CarriedKey, FailKey, FailValue, LookupSlot},
 };
 
 use super::{
@@ -83,6 +83,14 @@ struct Last {
     /// Place of the last lookup since then, plus one; 0 for none.
     lookup: u32,
 }
+
+/// Tunnel keys of packets on their way through this CPU.
+#[map]
+static CARRIED: PerCpuArray<CarriedKey> = PerCpuArray::with_max_entries(CARRIED_SLOTS, 0);
+#[map]
+static TUNNELS: Array<u32> = Array::with_max_entries(TUNNELS_SIZE, 0);
+
+const CARRIED_SLOTS: u32 = 256;
 
 #[unsafe(no_mangle)]
 static OFF: [u32; OFF_COUNT] = [0; OFF_COUNT];
@@ -211,6 +219,21 @@ pub(super) fn lookup_work(family: u32) -> Option<&'static mut LookupWork> {
 #[inline(always)]
 pub(super) fn lookup_slot(i: u32) -> Option<*mut LookupSlot> {
     LOOKUPS.get_ptr_mut(i & (LOOKUP_SLOTS - 1))
+}
+
+/// The place for the tunnel key of the packet at this address.
+#[inline(always)]
+pub(super) fn carried(skb: u64) -> Option<*mut CarriedKey> {
+    // an sk_buff is some 256 bytes long
+    CARRIED.get_ptr_mut((skb >> 8) as u32 & (CARRIED_SLOTS - 1))
+}
+
+/// Packets on the device may carry a tunnel key.
+#[inline(always)]
+pub(super) fn is_tunnel(ifindex: u32) -> bool {
+    TUNNELS
+        .get(ifindex & (TUNNELS_SIZE - 1))
+        .is_some_and(|on| *on != 0)
 }
 
 /// A packet was received; lookups of earlier ones are over.

@@ -12,4 +12,5 @@ mod lookup;
 mod maps;
 mod packet;
 mod skb;
+mod tunnel_key;
 mod work;

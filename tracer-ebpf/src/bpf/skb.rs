@@ -3,7 +3,7 @@
 use tracer_abi::{
     counter::Counter,
     flow::Outer,
-    key::Tuple,
+    key::{ENCAP_KEY, ENCAP_NONE, Tuple},
     offset::{ABSENT, Off},
     parse::{Packet, ParseError, Window, parse},
 };
@@ -152,7 +152,7 @@ pub(super) unsafe fn segments(skb: usize, head: u64, len: u32) -> u32 {
     }
 }
 
-/// Parses the packet at `w.linear` and applies the filter.
+/// Parses the packet at `w.linear`, whose tunnel key is in `w`, and applies the filter.
 ///
 /// It takes numbers only and is exported, so that the verifier checks it once and by itself: inlined,
 /// all paths through parser and filter would be multiplied with those behind it.
@@ -174,6 +174,7 @@ extern "C" fn tracer_parse(hook: u32, ethertype: u32, netns: u32) -> u32 {
         }
     }
     fragment::resolve(w, netns);
+    name_tenant(w);
     if wanted(&w.packet) {
         fragment::remember(w, netns);
         return PARSED;
@@ -238,6 +239,23 @@ pub(super) extern "C" fn tracer_parse_dropped(
     }
     fragment::resolve(w, netns);
     u32::from(wanted(&w.packet) || conntrack::wanted_dropped(nfct, netns, w))
+}
+
+/// Puts the tunnel key that the packet carries into its tuple, unless it is encapsulated.
+///
+/// Volatile, so that what follows reads the tuple again: with a register of which the verifier knows
+/// something after this branch it would go through the filter several times.
+#[inline(always)]
+fn name_tenant(w: &mut Work) {
+    let t = &mut w.packet.tuple;
+    // SAFETY: references.
+    unsafe {
+        let key = core::ptr::read_volatile(&raw const w.tunnel_key);
+        if key != 0 && core::ptr::read_volatile(&raw const t.encap) == ENCAP_NONE {
+            core::ptr::write_volatile(&raw mut t.encap, ENCAP_KEY);
+            core::ptr::write_volatile(&raw mut t.vni, key);
+        }
+    }
 }
 
 /// The filter accepts the packet or its reverse.

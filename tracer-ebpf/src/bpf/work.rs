@@ -35,6 +35,11 @@ pub(super) struct Work {
     pub(super) packet: Packet,
     pub(super) about: Packet,
     pub(super) skb: [u8; SKB_TAIL],
+    /// See [`super::kmem::forgotten`].
+    pub(super) scratch: u64,
+    /// The tunnel key that the packet carries, 0 for none. Here and not in a register: what the
+    /// verifier knows of it would double the paths through everything that follows.
+    pub(super) tunnel_key: u32,
     pub(super) key: FlowKey,
     pub(super) value: FlowValue,
     pub(super) route: Route,

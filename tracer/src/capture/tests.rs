@@ -80,6 +80,7 @@ fn hop() -> Event {
         dev: ETH0,
         dir: Dir::Out,
         in_dev: Some(LXC),
+        tunnel_key: None,
     };
     let route = RouteDecision {
         kind: RouteKind::Unicast,

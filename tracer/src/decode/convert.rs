@@ -5,8 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use tracer_abi::{
     flow::Outer,
     key::{
-        self, DIR_IN, DIR_OUT, ENCAP_GENEVE, ENCAP_GRE, ENCAP_IP6, ENCAP_IPIP, ENCAP_NONE,
-        ENCAP_VXLAN, FAMILY_IPV4, FAMILY_IPV6, FlowKey,
+        self, DIR_IN, DIR_OUT, ENCAP_GENEVE, ENCAP_GRE, ENCAP_IP6, ENCAP_IPIP, ENCAP_KEY,
+        ENCAP_NONE, ENCAP_VXLAN, FAMILY_IPV4, FAMILY_IPV6, FlowKey,
     },
     nat::{self, NAT_ORIGINAL, NAT_RELATED, NAT_REPLY},
 };
@@ -63,12 +63,13 @@ pub(super) fn hop_key(raw: &FlowKey) -> Result<HopKey, DecodeError> {
         dev: Ifindex(raw.ifindex),
         dir,
         in_dev: (dir == Dir::Out && raw.iif != 0).then_some(Ifindex(raw.iif)),
+        tunnel_key: (raw.tuple.encap == ENCAP_KEY).then_some(raw.tuple.vni),
     })
 }
 
 pub(super) fn encap_key(raw: &key::Tuple) -> Result<Option<EncapKey>, DecodeError> {
     let kind = match raw.encap {
-        ENCAP_NONE => return Ok(None),
+        ENCAP_NONE | ENCAP_KEY => return Ok(None),
         ENCAP_VXLAN => EncapKind::Vxlan,
         ENCAP_GENEVE => EncapKind::Geneve,
         ENCAP_IPIP => EncapKind::Ipip,

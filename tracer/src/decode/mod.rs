@@ -112,7 +112,7 @@ impl Decoder {
         let value = &record.value;
         let key = convert::hop_key(&record.key)?;
         let route = match record.key.dir {
-            DIR_OUT => route::decision(&value.route)?.map(|decision| RouteDecision {
+            DIR_OUT => route::of_sent(&value.route)?.map(|decision| RouteDecision {
                 changed: (value.changed_ns != 0).then_some(KtimeNs(value.changed_ns)),
                 ..decision
             }),

@@ -58,6 +58,15 @@ pub(super) fn decision(raw: &Route) -> Result<Option<RouteDecision>, DecodeError
     }))
 }
 
+/// The same for a packet that leaves. One with a metadata dst was not routed either: whoever attached
+/// the tunnel key gave it to the device.
+pub(super) fn of_sent(raw: &Route) -> Result<Option<RouteDecision>, DecodeError> {
+    if raw.how & ROUTE_METADATA != 0 {
+        return Ok(Some(without_dst(raw)));
+    }
+    decision(raw)
+}
+
 /// Nothing routed the packet. A lookup of its addresses was then made for a program
 /// (`bpf_fib_lookup`), whose advice it need not have followed: device and table are kept to be
 /// compared with the way it took.

@@ -9,7 +9,7 @@ use rstest::rstest;
 use tracer_abi::{
     drop::{DROP_HAS_DEV, DROP_HAS_SOCK, DropKey, DropRecord, DropValue, IcmpKey, IcmpRecord},
     flow::{CHANGE_NEW, CHANGE_ROUTE, FlowRecord, FlowValue, Outer},
-    key::{self, DIR_IN, DIR_OUT, FlowKey},
+    key::{self, DIR_IN, DIR_OUT, ENCAP_KEY, FlowKey},
     record::{
         KIND_DROP, KIND_FLOW, KIND_ICMP_ERROR, KIND_NEIGH, KIND_PACKET, KIND_ROUTE_FAIL, KIND_TCP,
         KIND_XMIT_ERROR, NeighRecord, PacketRecord, RecordHeader, RouteFailRecord, TcpRecord,
@@ -335,6 +335,24 @@ fn what_a_program_looked_up_is_kept_with_the_redirect() {
 }
 
 #[test]
+fn a_packet_sent_with_a_metadata_dst_was_not_routed() {
+    let mut record = flow_record();
+    record.key.dir = DIR_OUT;
+    record.key.tuple.encap = ENCAP_KEY;
+    record.key.tuple.vni = 42;
+    record.value.route = Route {
+        how: ROUTE_METADATA,
+        ..Route::default()
+    };
+    let Body::Hop(hop) = body(&bytes(KIND_FLOW, &record)) else {
+        panic!("no hop")
+    };
+    let route = hop.route.unwrap();
+    assert_eq!((route.bypass, route.how), (true, How::Inferred));
+    assert_eq!((hop.key.encap, hop.key.tunnel_key), (None, Some(42)));
+}
+
+#[test]
 fn a_decision_from_nothing_is_refused() {
     for how in [ROUTE_LWTUNNEL, ROUTE_LOOKUP | ROUTE_OTHER_NEXTHOP] {
         let error = decision(&Route { how, ..dst_route() }).unwrap_err();
@@ -541,8 +559,8 @@ fn impossible_values_are_refused() {
     record.key.dir = 2;
     assert_eq!(refused(record), DecodeError::Dir(2));
     let mut record = flow_record();
-    record.key.tuple.encap = 6;
-    assert_eq!(refused(record), DecodeError::Encap(6));
+    record.key.tuple.encap = 7;
+    assert_eq!(refused(record), DecodeError::Encap(7));
     let tcp = TcpRecord {
         tuple: tuple4(),
         what: 9,

@@ -63,6 +63,7 @@ impl RawPacket<'_> {
             dev: self.dev?,
             dir,
             in_dev: self.in_dev.filter(|_| dir == Dir::Out),
+            tunnel_key: None,
         })
     }
 }

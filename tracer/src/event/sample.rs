@@ -21,6 +21,10 @@ pub struct HopKey {
     pub dir: Dir,
     /// For outgoing packets the device they came in by; `None` when made on this node.
     pub in_dev: Option<Ifindex>,
+    /// VNI that the packet carries beside it where it is not encapsulated: at a collect-metadata
+    /// tunnel device, and when it came in by one.
+    #[serde(default)]
+    pub tunnel_key: Option<u32>,
 }
 
 /// Totals since the start.

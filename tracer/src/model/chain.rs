@@ -60,8 +60,9 @@ impl Leg {
         self.key.dir == Dir::In
     }
 
+    /// VNI of the encapsulation, or the one that the packet carries beside it.
     pub(super) fn vni(&self) -> Option<u32> {
-        self.key.encap.and_then(|e| e.vni)
+        self.key.encap.and_then(|e| e.vni).or(self.key.tunnel_key)
     }
 }
 

@@ -106,10 +106,19 @@ fn in_feeders(legs: &[Leg], i: usize, topology: &Topology) -> Vec<usize> {
             topology
                 .tunnel_fit(netns, hop.key.dev, encap)
                 .or(unknown.then_some(Fit::Kind))
+                .and_then(|fit| same_key(fit, hop.key.tunnel_key, encap.vni))
         }
         _ => None,
     };
     one_tenant(legs, best(legs, fits))
+}
+
+/// The fit of an encapsulation with `vni` for a packet that carries `key`.
+fn same_key(fit: Fit, key: Option<u32>, vni: Option<u32>) -> Option<Fit> {
+    match (key, vni) {
+        (Some(key), Some(vni)) => (key == vni).then_some(Fit::Exact),
+        _ => Some(fit),
+    }
 }
 
 /// The hops with the best fit.
@@ -148,10 +157,14 @@ fn came_in_by(legs: &[Leg], hop: &Leg, in_dev: Ifindex, topology: &Topology) -> 
             .filter(|j| legs[*j].key.encap == hop.key.encap)
             .collect();
         // Other encapsulation than on arrival: an eBPF program added or removed it.
-        if same.is_empty() {
-            one_tenant(legs, all)
+        let found = if same.is_empty() { all } else { same };
+        let of_key: Vec<usize> = (found.iter().copied())
+            .filter(|j| hop.key.tunnel_key.is_some() && legs[*j].vni() == hop.key.tunnel_key)
+            .collect();
+        if of_key.is_empty() {
+            one_tenant(legs, found)
         } else {
-            same
+            of_key
         }
     };
     let direct = pick(&|l| l.key.dev == in_dev);
@@ -187,7 +200,7 @@ pub(super) fn outer_feeders(legs: &[Leg], i: usize, topology: &Topology) -> Vec<
         }
         let netns = hop.key.netns;
         let fit = topology.tunnel_fit(netns, l.key.dev, encap)?;
-        match l.route.and_then(|r| r.lwtunnel) {
+        match l.key.tunnel_key.or(l.route.and_then(|r| r.lwtunnel)) {
             Some(vni) if fit == Fit::Kind && encap.vni == Some(vni) => Some(Fit::Exact),
             Some(vni) if fit == Fit::Kind && vni != 0 && encap.vni.is_some() => None,
             _ => Some(fit),

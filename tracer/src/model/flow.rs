@@ -71,6 +71,8 @@ pub struct Hop {
     pub counters: Counters,
     /// The encapsulation on the wire here.
     pub encap: Option<Encap>,
+    /// VNI that the packet carries beside it, at a collect-metadata tunnel device or behind it.
+    pub tunnel_key: Option<u32>,
     /// VLAN id of the tag, 0 for none.
     pub vlan: u16,
     /// Largest wire packet, bytes without the link header.

@@ -157,14 +157,9 @@ fn meet<T: PartialEq>(a: &[T], b: &[T]) -> bool {
 fn vnis(draft: &Draft, topology: &Topology) -> Vec<u32> {
     let netns = draft.scope.netns;
     let legs = draft.chain.iter().flat_map(Chain::legs);
-    legs.filter_map(|l| {
-        l.key
-            .encap
-            .and_then(|e| e.vni)
-            .or(topology.vni(netns, l.key.dev))
-    })
-    .chain(draft.scope.vni)
-    .collect()
+    legs.filter_map(|l| l.vni().or(topology.vni(netns, l.key.dev)))
+        .chain(draft.scope.vni)
+        .collect()
 }
 
 /// `a` opened the conversation that `b` is part of.

@@ -36,6 +36,7 @@ fn hop(leg: &Leg, flow: &Tuple) -> Hop {
         dir: leg.key.dir,
         counters: leg.counters,
         encap: leg.encap,
+        tunnel_key: leg.key.tunnel_key,
         vlan: leg.vlan,
         max_len: leg.max_len,
         mark: leg.mark,

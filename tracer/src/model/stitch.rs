@@ -61,7 +61,7 @@ fn join_orphans(legs: &[Leg], feeders: &[Vec<usize>], sets: &mut Sets) {
     for i in (0..legs.len()).filter(|i| orphan(*i)) {
         for j in (0..i).filter(|j| orphan(*j)) {
             let (a, b) = (&legs[i].key, &legs[j].key);
-            if a.in_dev == b.in_dev && a.encap == b.encap {
+            if (a.in_dev, a.encap, a.tunnel_key) == (b.in_dev, b.encap, b.tunnel_key) {
                 sets.join(i, j);
             }
         }
@@ -135,7 +135,12 @@ fn scope(steps: &[ChainStep]) -> Scope {
             } else {
                 leg.key.in_dev
             },
-            vni: leg.vni(),
+            // what is sent with a VNI did not arrive with it
+            vni: if leg.is_in() {
+                leg.vni()
+            } else {
+                leg.key.encap.and_then(|e| e.vni)
+            },
         },
         None => Scope::default(),
     }

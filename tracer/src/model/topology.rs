@@ -48,9 +48,13 @@ impl Topology {
         self.link(netns, dev).is_some_and(|l| l.role == Role::Pod)
     }
 
+    /// A bridge, or the datapath of Open vSwitch, whose ports name it as their master.
     pub(super) fn is_bridge(&self, netns: NetnsId, dev: Ifindex) -> bool {
-        self.link(netns, dev)
-            .is_some_and(|l| l.kind == LinkKind::Bridge)
+        self.link(netns, dev).is_some_and(|l| match &l.kind {
+            LinkKind::Bridge => true,
+            LinkKind::Other(kind) => kind == "openvswitch",
+            _ => false,
+        })
     }
 
     pub(super) fn is_tunnel(&self, netns: NetnsId, dev: Ifindex) -> bool {

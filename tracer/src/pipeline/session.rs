@@ -17,7 +17,7 @@ use super::{
     Ended, PipelineEvent, Ready, Recorded, SessionConfig, SessionEnd,
     feed::Feed,
     signals::Signals,
-    start::{Started, attach, start},
+    start::{Started, attach, mark_tunnels, start},
 };
 use crate::{
     decode::Decoder,
@@ -282,6 +282,9 @@ impl Session {
             for link in links.filter(|l| super::start::is_traced(l)) {
                 attach(&mut self.probe, link.ifindex, &link.name, &mut self.limits);
             }
+        }
+        if let Err(e) = mark_tunnels(&self.probe, &inventory) {
+            tracing::warn!("{e}");
         }
         if *self.inventory != inventory {
             self.inventory = Arc::new(inventory);

@@ -14,7 +14,7 @@ use crate::{
     inventory::{Inventory, Link, LinkKind},
     kernel::{KernelFacts, features::Features, offsets::has_conntrack},
     net::{self, NetnsSelection},
-    probe::{Probe, ProbeConfig},
+    probe::{Probe, ProbeConfig, ProbeError},
     view::{Limit, Question},
 };
 
@@ -78,6 +78,7 @@ pub(super) fn start(config: &SessionConfig) -> Result<Started> {
     for (ifindex, name) in &devices {
         attach(&mut probe, *ifindex, name, &mut limits);
     }
+    mark_tunnels(&probe, &inventory)?;
     probe.set_filter(&config.filter.lower().prog)?;
     Ok(Started {
         facts,
@@ -95,6 +96,14 @@ pub(super) fn attach(probe: &mut Probe, ifindex: Ifindex, name: &str, limits: &m
         Ok(attached) => debug!(name, attached, "device"),
         Err(e) => limits.push(limit(e.to_string(), Question::Path)),
     }
+}
+
+/// Says which devices send and receive with the VNI that each packet carries.
+pub(super) fn mark_tunnels(probe: &Probe, inventory: &Inventory) -> Result<(), ProbeError> {
+    let links = inventory.home().into_iter().flat_map(|n| n.links.values());
+    links
+        .filter(|l| l.kind.is_tunnel() && l.kind.vni().is_none())
+        .try_for_each(|l| probe.mark_tunnel(l.ifindex))
 }
 
 fn limit(text: String, hides: Question) -> Limit {

@@ -7,7 +7,7 @@ use aya::{
     maps::{Map, MapData, PerCpuArray, RingBuf},
 };
 use tracer_abi::{
-    NETNS_EDGE, NETNS_FULL,
+    NETNS_EDGE, NETNS_FULL, TUNNELS_SIZE,
     drop::{DropKey, DropValue, IcmpKey, IcmpValue},
     filter::{FilterProg, TEST_FAMILY},
     flow::FlowValue,
@@ -74,6 +74,7 @@ pub struct Probe {
     pub wanted: Table<WantedKey, u64>,
     netns: Table<u32, u32>,
     no_loss: Table<u64, u32>,
+    tunnels: Table<u32, u32>,
     /// Kept open: programs that are loaded later refer to the map by its descriptor.
     _devices: Table<u32, u32>,
     filter: Table<u32, FilterProg>,
@@ -129,6 +130,7 @@ impl Probe {
             wanted: table(&mut ebpf, map::WANTED)?,
             netns: table(&mut ebpf, map::NETNS)?,
             no_loss: table(&mut ebpf, map::NO_LOSS)?,
+            tunnels: table(&mut ebpf, map::TUNNELS)?,
             filter: table(&mut ebpf, map::FILTER)?,
             counters: PerCpuArray::try_from(take(&mut ebpf, map::COUNTERS)?).map_err(|e| {
                 ProbeError::Map {
@@ -164,6 +166,13 @@ impl Probe {
     /// Leaves a pod's namespace out: it is gone.
     pub fn remove_edge(&self, id: NetnsId) -> Result<(), ProbeError> {
         self.netns.remove(&id.0)
+    }
+
+    /// Packets on this device of the home namespace may carry a tunnel key: it has no VNI of its
+    /// own. Once said it is true for as long as the session: at a device that has the number later
+    /// it costs a look and finds nothing.
+    pub fn mark_tunnel(&self, ifindex: Ifindex) -> Result<(), ProbeError> {
+        self.tunnels.insert(&(ifindex.0 & (TUNNELS_SIZE - 1)), &1)
     }
 
     /// Replaces the kernel's part of the filter; it applies from the next packet on.

@@ -136,6 +136,7 @@ pub(crate) fn hop(dev: Ifindex, dir: Dir, packets: u64, bytes: u64) -> Hop {
         dir,
         counters,
         encap: None,
+        tunnel_key: None,
         vlan: 0,
         max_len: 86,
         mark: 0,

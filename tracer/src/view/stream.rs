@@ -290,6 +290,7 @@ mod tests {
             dev: LXC,
             dir: Dir::In,
             in_dev: None,
+            tunnel_key: None,
         };
         let sample = PacketSample {
             key,

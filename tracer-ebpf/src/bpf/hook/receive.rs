@@ -9,6 +9,7 @@ use crate::bpf::{
     maps::{count, device_wanted, netns_full, set_last_rx, work},
     packet::{self, Ends},
     skb::{LOOPBACK, Layout, parse_wanted, place, segments},
+    tunnel_key,
     work::Hook,
 };
 
@@ -35,6 +36,9 @@ unsafe fn receive(skb: usize) {
         let ethertype = u16::from_be(ld(skb, Off::SkbProtocol));
         // the tracepoint fires before the network header is set: data points to it
         let linear = layout.linear(layout.data);
+        let dst = ld::<u64>(skb, Off::SkbRefdst) & !1;
+        let now = bpf_ktime_get_ns();
+        tunnel_key::arrives(skb as u64, w, (dst, at.ifindex), now);
         w.linear = linear;
         if !parse_wanted(Hook::Receive, ethertype, at.netns, 0, w) {
             return;
@@ -54,7 +58,7 @@ unsafe fn receive(skb: usize) {
             vlan: u32::from(ld::<u16>(skb, Off::SkbVlanTci) & 0xfff),
             dst: 0,
             nfct: 0,
-            now: bpf_ktime_get_ns(),
+            now,
         };
         account(w, &linear, &seen);
         let ends = Ends {

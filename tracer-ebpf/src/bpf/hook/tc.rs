@@ -14,6 +14,7 @@ use crate::bpf::{
     maps::{count, home_netns, multi_netns, work},
     packet,
     skb::{TcSkb, parse_wanted},
+    tunnel_key,
     work::Hook,
 };
 
@@ -41,6 +42,9 @@ fn egress(ctx: &TcContext) {
     let c = unsafe { &*ctx.skb.skb };
     let ethertype = u16::from_be(c.protocol as u16);
     let linear = skb.layout.linear(skb.layout.network);
+    let (dst, now) = (skb.refdst & !1, now());
+    let between = (c.ifindex, c.ingress_ifindex);
+    tunnel_key::leaves(address, w, (dst, between), now);
     let netns = if multi_netns() {
         let dev: u64 = read(address, Off::SkbDev);
         let net: u64 = read(dev, Off::DevNet);
@@ -80,9 +84,9 @@ fn egress(ctx: &TcContext) {
         } else {
             0
         },
-        dst: skb.refdst & !1,
+        dst,
         nfct: skb.nfct,
-        now: now(),
+        now,
     };
     account(w, &linear, &seen);
     packet::sent(ctx, w, &seen, link, ethertype);

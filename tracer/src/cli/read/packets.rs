@@ -123,6 +123,7 @@ fn event(p: &Packet<'_>, wall_offset_ns: u64) -> Option<(Event, Option<Encap>)> 
             dev: p.interface.dev,
             dir,
             in_dev: (p.in_dev != 0).then_some(Ifindex(p.in_dev)),
+            tunnel_key: None,
         },
         len: p.len,
         segs: p.segs,

@@ -51,6 +51,7 @@ impl Session {
             dev,
             dir: Dir::In,
             in_dev: None,
+            tunnel_key: None,
         };
         let p = PacketSample {
             key,

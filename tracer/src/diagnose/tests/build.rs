@@ -596,6 +596,7 @@ impl Side {
                 last: KtimeNs(last * SECOND),
             },
             encap: encap(around.trim_end_matches(']')),
+            tunnel_key: None,
             vlan: 0,
             max_len: self.max_len.max(100),
             mark: 0,

@@ -175,6 +175,7 @@ impl Lab {
             dev: self.dev(dev),
             dir,
             in_dev: None,
+            tunnel_key: None,
         };
         let sample = HopSample {
             nat: None,

@@ -166,3 +166,78 @@ fn answers_of_one_tenant_never_pair_with_the_other() {
     assert_eq!(snapshot.flows.len(), 2);
     assert!(snapshot.flows.iter().all(|f| f.reply.packets == 0));
 }
+
+/// One collect-metadata device for all tenants.
+fn shared_tunnel() -> Lab {
+    let mut lab = Lab::new();
+    lab.uplink("eth0", "10.0.0.1");
+    lab.vxlan("vx0", None);
+    for pod in ["h-a1", "h-b1"] {
+        lab.pod(pod);
+    }
+    lab
+}
+
+#[test]
+fn a_shared_tunnel_device_keeps_the_tenants_apart_that_send() {
+    let mut lab = shared_tunnel();
+    for (pod, vni, packets) in [("h-a1", 100, 3), ("h-b1", 200, 5)] {
+        lab.comes(request(), pod, packets);
+        lab.leaves(request(), pod, "vx0", packets).key.tunnel_key = Some(vni);
+        lab.leaves(request(), "", "eth0", packets).vxlan(vni);
+    }
+    let snapshot = lab.later();
+    assert_eq!(snapshot.flows.len(), 2);
+    for (pod, vni, packets) in [("h-a1", 100, 3), ("h-b1", 200, 5)] {
+        assert_eq!(
+            lab.path(&of(&lab, &snapshot, pod).forward),
+            format!(
+                "in {pod} {packets} | unicast dev vx0 | out vx0 {packets} | unicast dev eth0 | \
+                 out eth0 vxlan/{vni} {packets}"
+            )
+        );
+    }
+}
+
+#[test]
+fn a_shared_tunnel_device_keeps_the_tenants_apart_that_receive() {
+    let mut lab = shared_tunnel();
+    for (pod, vni, packets) in [("h-a1", 100, 3), ("h-b1", 200, 5)] {
+        lab.comes(request(), "eth0", packets).vxlan(vni);
+        lab.comes(request(), "vx0", packets).key.tunnel_key = Some(vni);
+        lab.leaves(request(), "vx0", pod, packets).key.tunnel_key = Some(vni);
+    }
+    let snapshot = lab.later();
+    assert_eq!(snapshot.flows.len(), 2, "{:#?}", snapshot.flows);
+    for (pod, vni, packets) in [("h-a1", 100, 3), ("h-b1", 200, 5)] {
+        let flow = snapshot.flows.iter().find(|f| f.id.scope.vni == Some(vni));
+        assert_eq!(
+            lab.path(&flow.unwrap().forward),
+            format!(
+                "in eth0 vxlan/{vni} {packets} | in vx0 {packets} | unicast dev {pod} | \
+                 out {pod} {packets}"
+            )
+        );
+    }
+}
+
+#[test]
+fn a_packet_whose_vni_was_lost_on_the_way_is_nobodys() {
+    let mut lab = shared_tunnel();
+    for (vni, packets) in [(100, 3), (200, 5)] {
+        lab.comes(request(), "eth0", packets).vxlan(vni);
+        lab.comes(request(), "vx0", packets).key.tunnel_key = Some(vni);
+    }
+    lab.leaves(request(), "vx0", "h-a1", 8);
+    let snapshot = lab.later();
+    assert_eq!(snapshot.flows.len(), 3);
+    let paths: Vec<String> = snapshot
+        .flows
+        .iter()
+        .map(|f| lab.path(&f.forward))
+        .collect();
+    assert!(
+        paths.contains(&"unicast dev h-a1 | out h-a1 8".to_owned()),
+        "{paths:?}"
+    );
+}

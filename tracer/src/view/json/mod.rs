@@ -251,6 +251,7 @@ fn hop(cx: &ViewContext<'_>, h: &model::Hop) -> schema::Hop {
         packets: h.counters.packets,
         bytes: h.counters.bytes,
         encap: h.encap.as_ref().map(encap),
+        tunnel_key: h.tunnel_key,
         vlan: Some(h.vlan).filter(|v| *v != 0),
         mark: h.mark,
         nat: h.wire.as_ref().map(nat),

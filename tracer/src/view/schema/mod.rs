@@ -238,6 +238,8 @@ pub struct Hop {
     pub bytes: u64,
     /// Encapsulation on the wire here.
     pub encap: Option<Encap>,
+    /// VNI that the packet carries beside it.
+    pub tunnel_key: Option<u32>,
     /// VLAN id of the tag.
     pub vlan: Option<u16>,
     /// Packet mark, 0 for none.

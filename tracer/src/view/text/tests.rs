@@ -396,6 +396,7 @@ fn packets(
         dev: LXC,
         dir: Dir::In,
         in_dev: None,
+        tunnel_key: None,
     };
     let p = PacketSample {
         key,

@@ -45,35 +45,48 @@ pub(in crate::view::tui) fn draw(
     canvas.rule(rule, &title(&t, row));
     let flow = row.shown();
     let mut top = notes(&t, flow, area.width);
-    let next = row.finding().and_then(|i| p.findings.get(i));
-    if let Some(f) = next.filter(|f| !f.next.is_empty()) {
-        let line = vec![
-            word(Tone::Strong, format!(" next [{}]: ", f.id)),
-            word(Tone::Plain, f.next.clone()),
-        ];
-        // at most two rows, so that the way stays in sight
-        let mut wrapped = wrap(&line, usize::from(area.width), 3);
-        wrapped.truncate(2);
-        top.extend(wrapped);
-    }
+    let next = next_step(row, p, area.width);
     let (left, right) = (
         way(&t, &flow.forward, canvas.theme, true),
         answers(&t, flow, canvas.theme),
     );
+    // a long way is cut before what to do about it is
+    let room = area.height - (next.len() as u16).min(area.height / 2);
     if area.width >= BESIDE {
         let half = area.width / 2;
-        let below = place(canvas, area, half, &left, &right);
+        let way = Rect::new(area.x, area.y, area.width, room);
+        let used = place(canvas, way, half, &left, &right);
+        let below = Rect::new(area.x, area.y + used, area.width, area.height - used);
+        top.truncate(usize::from(below.height).saturating_sub(next.len()));
+        top.extend(next);
         canvas.lines(below, &top, 0);
     } else {
         let mut lines = fold(&left, area.width);
         lines.extend(top);
+        lines.truncate(usize::from(room));
+        lines.extend(next);
         lines.extend(reply_line(&t, flow, area.width));
         canvas.lines(area, &lines, 0);
     }
 }
 
-/// Draws two columns and returns what is left below.
-fn place(canvas: &mut Canvas<'_>, area: Rect, half: u16, left: &[Line], right: &[Line]) -> Rect {
+/// What to do about the selected flow: at most two rows, so that its way stays in sight.
+fn next_step(row: &Row, p: &Picture, width: u16) -> Vec<Line> {
+    let found = row.finding().and_then(|i| p.findings.get(i));
+    let Some(f) = found.filter(|f| !f.next.is_empty()) else {
+        return Vec::new();
+    };
+    let line = vec![
+        word(Tone::Strong, format!(" next [{}]: ", f.id)),
+        word(Tone::Plain, f.next.clone()),
+    ];
+    let mut wrapped = wrap(&line, usize::from(width), 3);
+    wrapped.truncate(2);
+    wrapped
+}
+
+/// Draws two columns and returns how many rows they took.
+fn place(canvas: &mut Canvas<'_>, area: Rect, half: u16, left: &[Line], right: &[Line]) -> u16 {
     let (left, right) = (fold(left, half - 1), fold(right, area.width - half - 1));
     canvas.lines(Rect::new(area.x, area.y, half - 1, area.height), &left, 0);
     let beside = Rect::new(
@@ -88,7 +101,7 @@ fn place(canvas: &mut Canvas<'_>, area: Rect, half: u16, left: &[Line], right: &
     for y in area.y..area.y + used {
         canvas.put((area.x + half - 1, y), 1, &bar);
     }
-    Rect::new(area.x, area.y + used, area.width, area.height - used)
+    used
 }
 
 /// Breaks lines that are too long.

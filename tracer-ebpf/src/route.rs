@@ -26,6 +26,9 @@ pub const ROUTE_REVERSED: u8 = 128;
 /// The packet came in, but was looked up as if it were sent by this node, from its very source
 /// address: `bpf_redirect_neigh` does so, with the device given by the program.
 pub const ABOUT_OUTPUT: u16 = 1;
+/// The device of the dst entry is in another network namespace: the packet was routed there, and
+/// came down through a macvlan, ipvlan or VLAN device of it.
+pub const ABOUT_OTHER_NETNS: u16 = 2;
 
 /// The decision for a packet, as far as it can be read at this hook.
 #[repr(C)]

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use harness::confusion::Case;
 
-use crate::{forwarding, local_output, multipath, neighbour, policy, results, source};
+use crate::{forwarding, l2, local_output, multipath, neighbour, policy, results, source};
 
 /// Every case of every file.
 pub(crate) fn all() -> Result<Vec<Case>> {
@@ -36,5 +36,8 @@ pub(crate) fn all() -> Result<Vec<Case>> {
         source::preferred(),
         neighbour::failed(),
         neighbour::late(),
+        l2::switched(),
+        l2::gateway(),
+        l2::macvlan(),
     ])
 }

@@ -3,6 +3,7 @@
 
 mod cases;
 mod forwarding;
+mod l2;
 mod lab;
 mod load;
 mod local_output;

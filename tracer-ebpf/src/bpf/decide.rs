@@ -20,7 +20,7 @@ use super::{
 #[unsafe(no_mangle)]
 pub(super) extern "C" fn tracer_decide(hook: u32, dst: u64, netns: u32, iif: u32) -> u32 {
     let Some(w) = work_of(hook) else { return 0 };
-    dst::decode(dst, &mut w.route);
+    dst::decode(dst, netns, &mut w.route);
     let mut asked = Asked::of(&w.packet, netns, iif, w.mark);
     if w.nat.flags != 0 {
         // routing comes after the destination is translated, and before the source is
@@ -42,7 +42,7 @@ pub(super) extern "C" fn tracer_decide_dropped(
     iif: u32,
 ) -> u32 {
     let Some(w) = work_of(hook) else { return 0 };
-    dst::decode(dst, &mut w.route);
+    dst::decode(dst, netns, &mut w.route);
     w.nat = Nat::default();
     if w.packet.outer.family == 0 && w.packet.tuple.family != 0 && nfct != 0 {
         conntrack::original(nfct, &mut w.ct, &w.packet.tuple, &mut w.nat);

@@ -5,8 +5,8 @@ use tracer_abi::{
     key::{FAMILY_IPV4, FAMILY_IPV6},
     offset::Off,
     route::{
-        ROUTE_DST, ROUTE_FAKE, ROUTE_LOOKUP, ROUTE_LWTUNNEL, ROUTE_METADATA, ROUTE_NO_DST,
-        ROUTE_OTHER_NEXTHOP, Route,
+        ABOUT_OTHER_NETNS, ROUTE_DST, ROUTE_FAKE, ROUTE_LOOKUP, ROUTE_LWTUNNEL, ROUTE_METADATA,
+        ROUTE_NO_DST, ROUTE_OTHER_NEXTHOP, Route,
     },
 };
 
@@ -26,9 +26,9 @@ const RTF_GATEWAY: u32 = 2;
 /// Lower bound of kernel addresses: user addresses and small numbers are no pointers.
 pub(super) const KERNEL: u64 = 1 << 63;
 
-/// Decodes `skb->_skb_refdst` (flag bits cleared) into `r`.
+/// Decodes `skb->_skb_refdst` (flag bits cleared) of a packet in `netns` into `r`.
 #[inline(always)]
-pub(super) fn decode(dst: u64, r: &mut Route) {
+pub(super) fn decode(dst: u64, netns: u32, r: &mut Route) {
     *r = Route {
         prefix_len: 255,
         ..Route::default()
@@ -57,6 +57,10 @@ pub(super) fn decode(dst: u64, r: &mut Route) {
     r.how = ROUTE_DST;
     let dev: u64 = read(dst, Off::DstDev);
     r.oif = read(dev, Off::DevIfindex);
+    let net: u64 = read(dev, Off::DevNet);
+    if read::<u32>(net, Off::NetInum) != netns {
+        r.about = ABOUT_OTHER_NETNS;
+    }
     // positive for IPv4, negative for IPv6
     let error: i16 = read(dst, Off::DstError);
     r.error = i32::from(error).unsigned_abs();
@@ -149,6 +153,7 @@ pub(super) fn replace(old: &mut Route, new: &Route) -> bool {
         && old.error == new.error
         && old.lwt_vni == new.lwt_vni
         && old.how & !HOW == new.how & !HOW
+        && (old.about ^ new.about) & ABOUT_OTHER_NETNS == 0
         && (old.table == new.table || new.table == 0 || old.table == 0)
         && same(&old.gateway, &new.gateway);
     if agrees {

@@ -1,12 +1,12 @@
 //! Route decisions: how they are known and what they say.
 
 use tracer_abi::route::{
-    ABOUT_OUTPUT, ASKED, ASKED_ANY_SOURCE, ROUTE_DST, ROUTE_FAKE, ROUTE_LOOKUP, ROUTE_LWTUNNEL,
-    ROUTE_METADATA, ROUTE_NO_DST, ROUTE_OTHER_NEXTHOP, ROUTE_REVERSED, Route,
+    ABOUT_OTHER_NETNS, ABOUT_OUTPUT, ASKED, ASKED_ANY_SOURCE, ROUTE_DST, ROUTE_FAKE, ROUTE_LOOKUP,
+    ROUTE_LWTUNNEL, ROUTE_METADATA, ROUTE_NO_DST, ROUTE_OTHER_NEXTHOP, ROUTE_REVERSED, Route,
 };
 
 use super::{DecodeError, convert};
-use crate::event::{Asked, How, Ifindex, RouteDecision, RouteKind};
+use crate::event::{Asked, How, Ifindex, RouteDecision, RouteKind, Why};
 
 /// Prefix length that is not known.
 const PREFIX_UNKNOWN: u8 = 255;
@@ -26,6 +26,13 @@ pub(super) fn decision(raw: &Route) -> Result<Option<RouteDecision>, DecodeError
     }
     if raw.how & ROUTE_NO_DST != 0 {
         return Ok(Some(without_dst(raw)));
+    }
+    if raw.about & ABOUT_OTHER_NETNS != 0 {
+        // its tables and device numbers mean nothing here
+        return Ok(Some(RouteDecision {
+            why: Some(Why::OtherNetns),
+            ..RouteDecision::unknown(How::Unknown)
+        }));
     }
     let errno = raw.error.cast_signed().unsigned_abs();
     let kind = kind(raw.kind, errno);

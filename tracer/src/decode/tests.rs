@@ -15,8 +15,8 @@ use tracer_abi::{
         KIND_XMIT_ERROR, NeighRecord, PacketRecord, RecordHeader, RouteFailRecord, TcpRecord,
     },
     route::{
-        ABOUT_OUTPUT, FailKey, FailValue, ROUTE_DST, ROUTE_FAKE, ROUTE_LOOKUP, ROUTE_LWTUNNEL,
-        ROUTE_METADATA, ROUTE_NO_DST, ROUTE_OTHER_NEXTHOP, Route,
+        ABOUT_OTHER_NETNS, ABOUT_OUTPUT, FailKey, FailValue, ROUTE_DST, ROUTE_FAKE, ROUTE_LOOKUP,
+        ROUTE_LWTUNNEL, ROUTE_METADATA, ROUTE_NO_DST, ROUTE_OTHER_NEXTHOP, Route,
     },
 };
 use zerocopy::{Immutable, IntoBytes};
@@ -24,7 +24,8 @@ use zerocopy::{Immutable, IntoBytes};
 use super::{DecodeError, Decoder, route::decision};
 use crate::{
     event::{
-        Body, Dir, EncapKind, Event, How, Ifindex, KtimeNs, NetnsId, Proto, RouteKind, TcpWhat,
+        Body, Dir, EncapKind, Event, How, Ifindex, KtimeNs, NetnsId, Proto, RouteDecision,
+        RouteKind, TcpWhat, Why,
     },
     inventory::{DropReasons, Names, Symbols},
 };
@@ -304,6 +305,21 @@ fn how_a_decision_is_known(#[case] how: u8, #[case] expected: Option<How>) {
         assert_eq!(decision.kind == RouteKind::Unknown, inferred);
         assert_eq!(decision.bypass, how & ROUTE_NO_DST != 0);
     }
+}
+
+/// Its device numbers and tables are those of the other namespace.
+#[test]
+fn a_route_of_another_namespace_is_no_decision_here() {
+    let route = Route {
+        about: ABOUT_OTHER_NETNS,
+        table: 254,
+        ..dst_route()
+    };
+    let wanted = RouteDecision {
+        why: Some(Why::OtherNetns),
+        ..RouteDecision::unknown(How::Unknown)
+    };
+    assert_eq!(decision(&route).unwrap(), Some(wanted));
 }
 
 #[test]

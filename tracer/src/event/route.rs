@@ -114,6 +114,8 @@ pub enum Why {
     PacketSocket,
     /// The packet ended without a dst entry.
     EndedBefore,
+    /// The packet was routed in another namespace, and came down through a device of it.
+    OtherNetns,
 }
 
 impl Why {
@@ -125,6 +127,10 @@ impl Why {
                  redirected it"
             }
             Self::EndedBefore => "it ended before a route was chosen for it",
+            Self::OtherNetns => {
+                "it was routed in another network namespace, which has a macvlan, ipvlan or VLAN \
+                 device on this one"
+            }
             Self::PacketSocket => {
                 "the packet carried no route: it was sent through a packet socket or by another BPF \
                  program"

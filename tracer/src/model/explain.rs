@@ -65,9 +65,11 @@ impl Explain for NoExplain {
 
 impl Explain for Inventory {
     fn explain(&self, lookup: &Lookup, decision: &RouteDecision) -> Option<Explanation> {
-        // a bridged packet was not routed, and neither was one that a program sent on
+        // a bridged packet was not routed, and neither was one that a program sent on; of an unknown
+        // decision there is nothing to find the configuration by
         let advised = decision.bypass && decision.how == How::Inferred;
-        if decision.bridged || (advised && decision.table.is_none()) {
+        if decision.bridged || decision.how == How::Unknown || (advised && decision.table.is_none())
+        {
             return None;
         }
         let netns = self.netns.get(&lookup.netns)?;

@@ -227,12 +227,12 @@ impl Pictures {
         }
         let snapshot = Arc::new(self.model.snapshot());
         let findings = diagnose::run(&diagnose::Context::new(&snapshot, &self.inventory));
-        Picture {
-            inventory: self.inventory.clone(),
+        Picture::new(
+            self.inventory.clone(),
             snapshot,
-            findings: findings.into(),
-            limits: Arc::from([]),
-        }
+            findings.into(),
+            Arc::from([]),
+        )
     }
 
     fn hop(&mut self, tuple: Tuple, dir: Dir, dev: Ifindex, now: KtimeNs) {

@@ -85,23 +85,27 @@ fn take(
     match event {
         PipelineEvent::Ready(ready) => {
             *shown = Some(Shown {
-                picture: Picture {
-                    inventory: ready.inventory.clone(),
-                    snapshot: Arc::new(Snapshot {
+                picture: Picture::new(
+                    ready.inventory.clone(),
+                    Arc::new(Snapshot {
                         at: ready.started,
                         started: ready.started,
                         ..Snapshot::default()
                     }),
-                    findings: Arc::from([]),
-                    limits: ready.limits.clone().into(),
-                },
+                    Arc::from([]),
+                    ready.limits.clone().into(),
+                ),
                 wall_offset_ns: ready.wall_offset_ns,
             });
         }
         PipelineEvent::Snapshot(snapshot, findings) => {
             if let Some(s) = shown {
-                s.picture.snapshot = snapshot.clone();
-                s.picture.findings = findings.into();
+                s.picture = Picture::new(
+                    s.picture.inventory.clone(),
+                    snapshot.clone(),
+                    findings.into(),
+                    s.picture.limits.clone(),
+                );
             }
         }
         PipelineEvent::Inventory(inventory) => {

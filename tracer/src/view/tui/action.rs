@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::pane::Pane;
+use super::{facts::Facts, pane::Pane};
 use crate::{diagnose::Finding, inventory::Inventory, model::Snapshot, view::Limit};
 
 /// Everything known at one moment. Cheap to clone.
@@ -16,6 +16,26 @@ pub struct Picture {
     pub findings: Arc<[Finding]>,
     /// What this kernel does not let us see.
     pub limits: Arc<[Limit]>,
+    /// Of the snapshot's flows, in its order.
+    pub(super) facts: Arc<[Facts]>,
+}
+
+impl Picture {
+    /// With very many flows this takes a while: it is not for where keys are answered.
+    pub fn new(
+        inventory: Arc<Inventory>,
+        snapshot: Arc<Snapshot>,
+        findings: Arc<[Finding]>,
+        limits: Arc<[Limit]>,
+    ) -> Self {
+        Self {
+            facts: Facts::of(&snapshot, &findings),
+            inventory,
+            snapshot,
+            findings,
+            limits,
+        }
+    }
 }
 
 /// A change of the state.

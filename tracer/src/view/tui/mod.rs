@@ -13,6 +13,7 @@ mod canvas;
 mod columns;
 mod cursor;
 mod draw;
+mod facts;
 mod flows;
 mod grid;
 mod input;

@@ -7,11 +7,11 @@ mod row;
 use std::{collections::HashMap, sync::Arc};
 
 pub(super) use group::{By, Group, Key};
-pub(super) use row::{Asymmetry, Class, Row, asymmetry};
+pub(super) use row::{Asymmetry, Class, Row, asymmetry, class, drops, last};
 
 use super::{action::Picture, columns::Column, cursor::Cursor};
 use crate::{
-    diagnose::{Finding, Severity},
+    diagnose::Finding,
     event::KtimeNs,
     filter::Filter,
     model::{Flow, FlowId},
@@ -91,30 +91,25 @@ impl Flows {
         let snapshot = &picture.snapshot;
         let seconds = snapshot.at.since(self.at) as f64 / 1e9;
         let first = self.index.is_empty() && self.at == KtimeNs::default();
-        let named = named(picture);
         let mut rows = Vec::with_capacity(snapshot.flows.len());
         let mut place = 0;
-        for source in &snapshot.flows {
-            if cleared > KtimeNs::default() && row::last(source) <= cleared {
+        for (source, facts) in snapshot.flows.iter().zip(picture.facts.iter()) {
+            if cleared > KtimeNs::default() && facts.last <= cleared {
                 continue;
             }
             let Some(flow) = select::turned(filter, &picture.inventory, source) else {
                 continue;
             };
-            let (finding, serious) = named.get(&source.id).copied().unwrap_or((u32::MAX, false));
-            let mut row = Row::new(source.clone(), flow, finding, serious);
+            let mut row = Row::new(facts, source, flow);
             if !first {
-                row.measure(self.before(&source.id, &mut place), seconds);
+                row.measure(self.before(&facts.id, &mut place), seconds);
             }
             rows.push(row);
         }
-        let same = rows.len() == self.rows.len()
-            && rows
-                .iter()
-                .zip(&self.rows)
-                .all(|(a, b)| a.source.id == b.source.id);
+        let same =
+            rows.len() == self.rows.len() && rows.iter().zip(&self.rows).all(|(a, b)| a.id == b.id);
         if !same {
-            self.index = rows.iter().map(|r| r.source.id).zip(0..).collect();
+            self.index = rows.iter().map(|r| r.id).zip(0..).collect();
         }
         self.replaced = std::mem::replace(&mut self.rows, rows);
         self.at = snapshot.at;
@@ -135,7 +130,7 @@ impl Flows {
     /// The row of a flow as it was. Most often flows stay in their order: then it is the one after
     /// the last that was asked for.
     fn before(&self, id: &FlowId, place: &mut usize) -> Option<&Row> {
-        let next = self.rows.get(*place).filter(|r| r.source.id == *id);
+        let next = self.rows.get(*place).filter(|r| r.id == *id);
         let row = next.or_else(|| {
             *place = *self.index.get(id)? as usize;
             self.rows.get(*place)
@@ -175,7 +170,7 @@ impl Flows {
             .map(|(_, ids)| ids.iter().copied().collect());
         let wanted = |r: &Row| {
             (!self.only_trouble || r.class < Class::Unknown)
-                && only.as_ref().is_none_or(|ids| ids.contains(&r.source.id))
+                && only.as_ref().is_none_or(|ids| ids.contains(&r.id))
         };
         if self.by != By::Flow && self.inside.is_none() {
             let rows: Vec<&Row> = self.rows.iter().filter(|r| wanted(r)).collect();
@@ -197,9 +192,8 @@ impl Flows {
     /// Goes after the selection, and into the height of the table.
     pub(super) fn follow(&mut self) {
         let (rows, order, groups) = (&self.rows, &self.order, &self.groups);
-        self.cursor.follow(order.len(), self.height, |i| {
-            rows[order[i] as usize].source.id
-        });
+        self.cursor
+            .follow(order.len(), self.height, |i| rows[order[i] as usize].id);
         self.group_cursor
             .follow(groups.len(), self.height, |i| groups[i].key.clone());
     }
@@ -277,9 +271,8 @@ impl Flows {
             self.group_cursor
                 .go(at, groups.len(), self.height, |i| groups[i].key.clone());
         } else {
-            self.cursor.go(at, order.len(), self.height, |i| {
-                rows[order[i] as usize].source.id
-            });
+            self.cursor
+                .go(at, order.len(), self.height, |i| rows[order[i] as usize].id);
         }
     }
 
@@ -296,7 +289,7 @@ impl Flows {
 impl Row {
     /// The flow as the snapshot has it, by which findings name it.
     pub(super) fn id(&self) -> FlowId {
-        self.source.id
+        self.id
     }
 
     /// Number of the first finding about it.
@@ -307,18 +300,4 @@ impl Row {
     pub(super) fn shown(&self) -> &Arc<Flow> {
         &self.flow
     }
-}
-
-/// The flows that findings name: number of the first finding, and whether one is more than worth
-/// knowing.
-fn named(picture: &Picture) -> HashMap<FlowId, (u32, bool)> {
-    let mut named = HashMap::new();
-    for (number, finding) in (0_u32..).zip(picture.findings.iter()) {
-        let serious = finding.severity != Severity::Info;
-        for id in &finding.subject.flows {
-            let entry = named.entry(*id).or_insert((number, serious));
-            entry.1 |= serious;
-        }
-    }
-    named
 }

@@ -4,8 +4,11 @@ use std::sync::Arc;
 
 use crate::{
     event::{Ifindex, KtimeNs, NetnsId},
-    model::{Direction, Flow, Outcome},
-    view::{text::Tone, tui::number::smooth},
+    model::{Direction, Flow, FlowId, Outcome},
+    view::{
+        text::Tone,
+        tui::{facts::Facts, number::smooth},
+    },
 };
 
 /// How much trouble a flow is in, the worst first.
@@ -51,10 +54,12 @@ impl Class {
 /// A row of the flow table.
 #[derive(Clone, Debug)]
 pub(in crate::view::tui) struct Row {
-    /// As the snapshot has it.
-    pub(super) source: Arc<Flow>,
     /// In the direction that the filter asks for.
     pub(in crate::view::tui) flow: Arc<Flow>,
+    /// As the snapshot names it.
+    pub(super) id: FlowId,
+    packets: u64,
+    last: KtimeNs,
     pub(in crate::view::tui) class: Class,
     /// The first finding about it; `u32::MAX` for none.
     pub(super) finding: u32,
@@ -67,15 +72,22 @@ pub(in crate::view::tui) struct Row {
 }
 
 impl Row {
-    pub(super) fn new(source: Arc<Flow>, flow: Arc<Flow>, finding: u32, serious: bool) -> Self {
-        let drops = drops(&flow);
+    /// `facts` are those of `source`.
+    pub(super) fn new(facts: &Facts, source: &Arc<Flow>, flow: Arc<Flow>) -> Self {
+        let class = if Arc::ptr_eq(source, &flow) {
+            facts.class
+        } else {
+            class(&flow, facts.drops, facts.serious)
+        };
         Self {
-            class: class(&flow, drops, serious),
-            source,
+            class,
             flow,
-            finding,
+            id: facts.id,
+            packets: facts.packets,
+            last: facts.last,
+            finding: facts.finding,
             rate: 0.0,
-            drops,
+            drops: facts.drops,
             drop_rate: 0.0,
         }
     }
@@ -95,17 +107,17 @@ impl Row {
 
     /// Packets of both directions.
     pub(super) fn packets(&self) -> u64 {
-        self.flow.forward.packets + self.flow.reply.packets
+        self.packets
     }
 
     /// Time of the last packet, drop or failed lookup.
     pub(in crate::view::tui) fn last(&self) -> KtimeNs {
-        last(&self.flow)
+        self.last
     }
 }
 
 /// Time of the last packet, drop or failed lookup.
-pub(super) fn last(f: &Flow) -> KtimeNs {
+pub(in crate::view::tui) fn last(f: &Flow) -> KtimeNs {
     let ends = [&f.forward, &f.reply].into_iter().flat_map(|d| {
         let drops = d.drops.iter().map(|x| x.last);
         drops.chain([d.last])
@@ -115,13 +127,13 @@ pub(super) fn last(f: &Flow) -> KtimeNs {
         .unwrap_or_default()
 }
 
-fn drops(f: &Flow) -> u64 {
+pub(in crate::view::tui) fn drops(f: &Flow) -> u64 {
     let of = |d: &Direction| d.drops.iter().map(|x| x.count).sum::<u64>();
     let failed: u64 = f.route_failures.iter().map(|r| r.count).sum();
     of(&f.forward) + of(&f.reply) + failed
 }
 
-fn class(f: &Flow, drops: u64, serious: bool) -> Class {
+pub(in crate::view::tui) fn class(f: &Flow, drops: u64, serious: bool) -> Class {
     let has = |is: fn(&Outcome) -> bool| {
         [&f.forward, &f.reply]
             .iter()

@@ -28,10 +28,10 @@ fn named(name: &str) -> Picture {
             (d.place.reason, d.place.symbol) = (name.into(), name.into());
         }
     }
-    Picture {
+    again(Picture {
         findings: all.into(),
         ..p
-    }
+    })
 }
 
 /// Every cell of every pane holds something that takes the columns it is given.

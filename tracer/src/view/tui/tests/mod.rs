@@ -174,12 +174,12 @@ fn findings(flows: &[Flow]) -> Vec<Finding> {
 }
 
 fn picture(flows: Vec<Flow>, findings: Vec<Finding>) -> Picture {
-    Picture {
-        inventory: Arc::new(inventory()),
-        snapshot: Arc::new(fixture::snapshot(flows)),
-        findings: findings.into(),
-        limits: Arc::from([]),
-    }
+    Picture::new(
+        Arc::new(inventory()),
+        Arc::new(fixture::snapshot(flows)),
+        findings.into(),
+        Arc::from([]),
+    )
 }
 
 /// Everything at once.
@@ -207,7 +207,7 @@ fn many(n: u32) -> Picture {
     let mut picture = picture(Vec::new(), vec![fixture::finding(&template[0])]);
     let snapshot = Arc::get_mut(&mut picture.snapshot).unwrap();
     snapshot.flows = flows;
-    picture
+    again(picture)
 }
 
 /// The same, later, with more packets in every flow.
@@ -219,10 +219,15 @@ fn later(p: &Picture, seconds: u64, packets: u64) -> Picture {
         flow.forward.packets += packets;
         flow.forward.last.0 += seconds * 1_000_000_000;
     }
-    Picture {
+    again(Picture {
         snapshot: Arc::new(snapshot),
         ..p.clone()
-    }
+    })
+}
+
+/// A picture of what was changed in one.
+fn again(p: Picture) -> Picture {
+    Picture::new(p.inventory, p.snapshot, p.findings, p.limits)
 }
 
 fn limit() -> Limit {

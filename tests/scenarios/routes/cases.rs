@@ -3,11 +3,13 @@
 use anyhow::Result;
 use harness::confusion::Case;
 
-use crate::{forwarding, l2, local_output, multipath, neighbour, policy, results, source};
+use crate::{
+    forwarding, l2, local_output, multipath, neighbour, optional, policy, results, source,
+};
 
 /// Every case of every file.
 pub(crate) fn all() -> Result<Vec<Case>> {
-    Ok(vec![
+    let mut cases = vec![
         local_output::sockets(),
         forwarding::plain(),
         forwarding::changed(),
@@ -39,5 +41,7 @@ pub(crate) fn all() -> Result<Vec<Case>> {
         l2::switched(),
         l2::gateway(),
         l2::macvlan(),
-    ])
+    ];
+    cases.extend(optional::all()?);
+    Ok(cases)
 }

@@ -9,6 +9,7 @@ mod load;
 mod local_output;
 mod multipath;
 mod neighbour;
+mod optional;
 mod policy;
 mod redirect;
 mod results;

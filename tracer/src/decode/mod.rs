@@ -163,6 +163,8 @@ impl Decoder {
             Some(wire) => convert::original(wire, &value.nat)?,
             None => None,
         };
+        let ipv6 = tuple.is_some_and(|t| t.is_ipv6());
+        let route = route::decision(&value.route)?.map(|route| ended(route, ipv6, &symbol));
         let body = Body::Drop(DropSample {
             tuple,
             original,
@@ -181,7 +183,7 @@ impl Decoder {
             bytes: value.bytes,
             first: KtimeNs(value.first_ns),
             last: KtimeNs(value.last_ns),
-            route: route::decision(&value.route)?.map(ended),
+            route,
             mtu: (value.mtu != 0).then_some(value.mtu),
             max_len: value.max_len,
             mark: value.mark,
@@ -239,15 +241,26 @@ impl Decoder {
     }
 }
 
-/// A packet that ended without a dst entry was not routed yet.
-fn ended(decision: RouteDecision) -> RouteDecision {
-    if decision.how == How::Inferred && !decision.bridged {
-        RouteDecision {
-            why: Some(Why::EndedBefore),
-            ..RouteDecision::unknown(How::Unknown)
-        }
-    } else {
-        decision
+/// A packet that ended without a dst entry was not routed yet, unless IPv6 has taken the route from it
+/// (`ip6_pkt_drop()` in a VRF). IPv6 validates no source: what was looked up the reverse way then is
+/// the route of the error message about the packet.
+fn ended(decision: RouteDecision, ipv6: bool, symbol: &str) -> RouteDecision {
+    let without = decision.how == How::Inferred && !decision.bridged;
+    if !without && !(decision.source_check && ipv6) {
+        return decision;
+    }
+    let refused = ipv6
+        && matches!(
+            symbol,
+            "ip6_pkt_discard" | "ip6_pkt_prohibit" | "ip6_pkt_drop"
+        );
+    RouteDecision {
+        why: Some(if refused {
+            Why::RouteTaken
+        } else {
+            Why::EndedBefore
+        }),
+        ..RouteDecision::unknown(How::Unknown)
     }
 }
 

@@ -80,7 +80,7 @@ fn home_of(
 ) -> Option<(Ifindex, String)> {
     let source = trace.tuple().src;
     let name = |dev| text::dev_name(ctx, ns.id, dev);
-    if let Some(owner) = ns.owner(source) {
+    if let Some(owner) = ns.owner_for(source, Some(exit.dev)) {
         let other = owner.role == Role::Uplink && owner.ifindex != exit.dev;
         return other.then(|| {
             (

@@ -114,6 +114,8 @@ pub enum Why {
     PacketSocket,
     /// The packet ended without a dst entry.
     EndedBefore,
+    /// The packet was dropped for its route, which the kernel had taken from it before.
+    RouteTaken,
     /// The packet was routed in another namespace, and came down through a device of it.
     OtherNetns,
 }
@@ -127,6 +129,9 @@ impl Why {
                  redirected it"
             }
             Self::EndedBefore => "it ended before a route was chosen for it",
+            Self::RouteTaken => {
+                "it was dropped for its route, which the kernel had already taken from it"
+            }
             Self::OtherNetns => {
                 "it was routed in another network namespace, which has a macvlan, ipvlan or VLAN \
                  device on this one"

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::{Match, Netns, Query, Route, Rule, RuleAction, lookup::accepts};
+use super::{LinkKind, Match, Netns, Query, Route, Rule, RuleAction, lookup::accepts};
 use crate::event::{Ifindex, RouteKind};
 
 /// A decision that was seen; what is `None` is not known, but for the gateway.
@@ -75,7 +75,10 @@ impl Netns {
         let mut rules = self.rules.iter().filter(|rule| {
             rule.action == RuleAction::Lookup
                 && rule.matches(q) != Match::No
-                && self.table_of(rule, q) == Some(table)
+                && self
+                    .table_of(rule, q)
+                    .or_else(|| self.vrf_table(rule, seen))
+                    == Some(table)
         });
         let only = rules.next().filter(|_| rules.next().is_none());
         // a rule that suppresses the route did not lead to it
@@ -85,6 +88,16 @@ impl Netns {
             route,
             why: None,
         })
+    }
+
+    /// The table of an `l3mdev` rule for a socket of a VRF: which one that is, is told by the device
+    /// that was chosen (the kernel clears it in the lookup that tracer sees).
+    fn vrf_table(&self, rule: &Rule, seen: &Seen) -> Option<u32> {
+        let master = self.links.get(&seen.dev?)?.master?;
+        match self.links.get(&master)?.kind {
+            LinkKind::Vrf { table } if rule.table == 0 => Some(table),
+            _ => None,
+        }
     }
 
     fn walk(&self, q: &Query<'_>, seen: &Seen) -> Walk<'_> {

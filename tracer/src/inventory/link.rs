@@ -178,3 +178,10 @@ pub struct Link {
     /// Addresses.
     pub addresses: Vec<Address>,
 }
+
+impl Link {
+    /// Whether the address is one of this device.
+    pub fn has(&self, address: IpAddr) -> bool {
+        self.addresses.iter().any(|a| a.address == address)
+    }
+}

@@ -39,9 +39,21 @@ pub struct Netns {
 impl Netns {
     /// The link that has `address`.
     pub fn owner(&self, address: IpAddr) -> Option<&Link> {
-        self.links
-            .values()
-            .find(|l| l.addresses.iter().any(|a| a.address == address))
+        self.links.values().find(|l| l.has(address))
+    }
+
+    /// The device that has an address, as packets that come in by `iif` find it: VRFs keep equal
+    /// addresses apart.
+    pub fn owner_for(&self, address: IpAddr, iif: Option<Ifindex>) -> Option<&Link> {
+        let came = iif.and_then(|dev| self.links.get(&dev));
+        let beside = || {
+            let master = came?.master?;
+            let mut ports = self.links.values().filter(|l| l.master == Some(master));
+            ports.find(|l| l.has(address))
+        };
+        came.filter(|l| l.has(address))
+            .or_else(beside)
+            .or_else(|| self.owner(address))
     }
 
     /// A link by name.

@@ -353,13 +353,7 @@ pub(super) fn delivered_by(draft: &Draft, topology: &Topology) -> Option<Ifindex
     if chain.exits().next().is_some() {
         return None;
     }
-    Some(owner(&draft.routed(), draft.scope.netns, topology)?.ifindex)
-}
-
-fn owner<'a>(
-    tuple: &Tuple,
-    netns: crate::event::NetnsId,
-    topology: &'a Topology,
-) -> Option<&'a crate::inventory::Link> {
-    topology.inventory.netns.get(&netns)?.owner(tuple.dst)
+    let inventory = topology.inventory.netns.get(&draft.scope.netns)?;
+    let owner = inventory.owner_for(draft.routed().dst, draft.scope.dev)?;
+    Some(owner.ifindex)
 }

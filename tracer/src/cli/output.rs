@@ -73,6 +73,7 @@ impl Output {
             inventory,
             devices,
             limits,
+            intent,
             ..
         } = ready;
         let node = self.style.name(&inventory.node);
@@ -88,6 +89,10 @@ impl Output {
             "tracer: ready: {devices} device{s} on {node}, Linux {}{only}",
             inventory.kernel
         )?;
+        if !intent.sources.is_empty() {
+            let meant = intent.sources.join("; ");
+            writeln!(err, "tracer: meant: {}", self.style.sentence(&meant))?;
+        }
         for limit in limits {
             writeln!(
                 err,

@@ -10,11 +10,11 @@ use serde::Serialize;
 use super::{
     ViewContext,
     check::{Judgement, Run, Verdict},
-    json, schema,
+    intent, json, schema,
     text::{self, Style},
 };
 use crate::{
-    diagnose::{self, AUDITED, Finding, Intent, Severity, guess_cni},
+    diagnose::{AUDITED, Finding, Intent, Severity},
     inventory::Inventory,
 };
 
@@ -92,25 +92,10 @@ fn looked_at(inventory: &Inventory) -> String {
     format!("{devices} devices, {routes} routes, {rules} rules and {pods} namespaces of pods")
 }
 
-/// The CNI: named by its own files, or guessed from devices and rules.
-fn cni(audit: &Audit<'_>) -> Option<(diagnose::CniGuess, bool)> {
-    let found = audit.intent.cni.clone().map(|c| (c, false));
-    found.or_else(|| guess_cni(audit.inventory).map(|c| (c, true)))
-}
-
 /// Verdict, what was used to judge, findings, what could not be read.
 pub fn report(style: Style, audit: &Audit<'_>, verdict: &Verdict) -> String {
     let mut out = text::verdict(style, verdict);
-    let mut used = audit.intent.sources.clone();
-    if let Some((cni, true)) = cni(audit) {
-        used.push(format!("CNI: {}, a guess from {}", cni.name, cni.why));
-    }
-    let used = if used.is_empty() {
-        "nothing is known of what is meant (--mode, --pod-cidr, --node-cidr, --cluster)".to_owned()
-    } else {
-        used.join("; ")
-    };
-    out.extend(["meant: ", &style.sentence(&used), "\n"]);
+    out.push_str(&intent::line(style, audit.inventory, audit.intent));
     for finding in audit.findings {
         out.push('\n');
         out.push_str(&text::finding(style, finding));
@@ -130,30 +115,11 @@ struct Report<'a> {
     verdict: &'static str,
     exit_code: u8,
     reasons: &'a [String],
-    intent: Meant<'a>,
+    intent: schema::Intent<'a>,
     /// Ids that were looked for.
     audited: &'static [&'static str],
     findings: Vec<schema::Finding<'a>>,
     limits: &'a [String],
-}
-
-#[derive(Serialize)]
-struct Meant<'a> {
-    mode: &'static str,
-    source: String,
-    pod_cidrs: Vec<String>,
-    node_cidrs: Vec<String>,
-    nodes: Vec<&'a str>,
-    cni: Option<Cni>,
-    sources: &'a [String],
-}
-
-#[derive(Serialize)]
-struct Cni {
-    name: std::borrow::Cow<'static, str>,
-    why: String,
-    /// From names of devices and rules, and so no fact.
-    guess: bool,
 }
 
 /// Writes one object and a line feed.
@@ -163,10 +129,6 @@ pub fn write_report(
     audit: &Audit<'_>,
     verdict: &Verdict,
 ) -> io::Result<()> {
-    let prefixes = |all: &[crate::inventory::Prefix]| -> Vec<String> {
-        all.iter().map(ToString::to_string).collect()
-    };
-    let intent = audit.intent;
     let report = Report {
         schema: AUDIT,
         node: &audit.inventory.node,
@@ -175,19 +137,7 @@ pub fn write_report(
         verdict: verdict.outcome.name(),
         exit_code: verdict.exit_code(),
         reasons: &verdict.reasons,
-        intent: Meant {
-            mode: intent.mode.name(),
-            source: intent.source.to_string(),
-            pod_cidrs: prefixes(&intent.pod_cidrs),
-            node_cidrs: prefixes(&intent.node_cidrs),
-            nodes: intent.nodes.iter().map(|n| n.name.as_str()).collect(),
-            cni: cni(audit).map(|(cni, guess)| Cni {
-                name: cni.name,
-                why: cni.why,
-                guess,
-            }),
-            sources: &intent.sources,
-        },
+        intent: intent::object(audit.inventory, audit.intent),
         audited: AUDITED,
         findings: audit
             .findings

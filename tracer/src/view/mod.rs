@@ -10,6 +10,7 @@ pub mod compare;
 mod context;
 pub mod escape;
 mod icmp;
+mod intent;
 pub mod json;
 pub mod junit;
 mod names;

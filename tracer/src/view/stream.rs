@@ -2,8 +2,13 @@
 
 use serde::Serialize;
 
-use super::{ViewContext, changes::Change, context::Limit, flow_name, json, schema, text::Summary};
-use crate::event::{KtimeNs, PacketSample};
+use super::{
+    ViewContext, changes::Change, context::Limit, flow_name, intent, json, schema, text::Summary,
+};
+use crate::{
+    diagnose::Intent,
+    event::{KtimeNs, PacketSample},
+};
 
 /// A line.
 #[derive(Clone, Debug, Serialize)]
@@ -31,6 +36,8 @@ pub enum Body<'a> {
         netns: u32,
         /// The filter as it was given.
         filter: Option<&'a str>,
+        /// What the network is meant to do.
+        intent: schema::Intent<'a>,
         /// What this kernel does not let us see.
         limits: Vec<&'a str>,
     },
@@ -167,12 +174,18 @@ pub fn line<'a>(cx: &ViewContext<'_>, at: KtimeNs, body: Body<'a>) -> Line<'a> {
 }
 
 /// The first line.
-pub fn ready<'a>(cx: &ViewContext<'a>, filter: &'a str, limits: &'a [Limit]) -> Body<'a> {
+pub fn ready<'a>(
+    cx: &ViewContext<'a>,
+    filter: &'a str,
+    meant: &'a Intent,
+    limits: &'a [Limit],
+) -> Body<'a> {
     Body::Ready {
         node: &cx.inventory.node,
         kernel: &cx.inventory.kernel,
         netns: cx.inventory.home.0,
         filter: Some(filter).filter(|f| !f.is_empty()),
+        intent: intent::object(cx.inventory, meant),
         limits: limits.iter().map(|l| l.text.as_str()).collect(),
     }
 }
@@ -299,7 +312,7 @@ mod tests {
             tcp_flags: 0,
             ip_id: 7,
         };
-        let mut bodies = vec![ready(&cx, "udp", &limits)];
+        let mut bodies = vec![ready(&cx, "udp", Intent::UNKNOWN, &limits)];
         bodies.extend(changes.iter().map(|c| change(&cx, c)));
         bodies.push(packet(&cx, &sample));
         bodies.push(end(

@@ -88,6 +88,7 @@ fn conclude(
             findings: &j.findings,
             limits: &end.ready.limits,
             filter: &j.check.text,
+            intent: &end.ready.intent,
             verdict: Some(&j.verdict),
         })
         .collect();

@@ -62,6 +62,7 @@ fn write(export: &Export, setup: &Setup) -> Result<PathBuf> {
         findings: &findings,
         limits: &p.limits,
         filter: &both,
+        intent: &p.intent,
         verdict: None,
     };
     let mut out = BufWriter::new(file);

@@ -94,7 +94,8 @@ fn take(
                     }),
                     Arc::from([]),
                     ready.limits.clone().into(),
-                ),
+                )
+                .meant(Arc::new(ready.intent.clone())),
                 wall_offset_ns: ready.wall_offset_ns,
             });
         }
@@ -105,7 +106,8 @@ fn take(
                     snapshot.clone(),
                     findings.into(),
                     s.picture.limits.clone(),
-                );
+                )
+                .meant(s.picture.intent.clone());
             }
         }
         PipelineEvent::Inventory(inventory) => {

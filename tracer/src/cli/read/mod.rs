@@ -148,6 +148,7 @@ fn show(
         findings: &findings,
         limits: &end.ready.limits,
         filter: &command.filter.join(" "),
+        intent: &end.ready.intent,
         verdict: verdict.as_ref(),
     };
     if out.format == Format::Json {

@@ -86,6 +86,7 @@ fn print_json(
         findings,
         limits: &end.ready.limits,
         filter: &filter.join(" "),
+        intent: &end.ready.intent,
         verdict: None,
     };
     json::write_report(&mut out.stdout, &cx, &session)?;

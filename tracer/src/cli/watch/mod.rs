@@ -109,7 +109,8 @@ impl Lines {
         if self.out.format == Format::Json {
             let cx = self.out.context(&self.inventory, &self.clock);
             let limits: &[Limit] = &ready.limits;
-            let line = stream::line(&cx, ready.started, stream::ready(&cx, &filter, limits));
+            let body = stream::ready(&cx, &filter, &ready.intent, limits);
+            let line = stream::line(&cx, ready.started, body);
             json::write_line(&mut self.out.stdout, &line)?;
             self.out.stdout.flush()?;
         }

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-use super::{ViewContext, check, context::Limit, flow_name, icmp, schema};
+use super::{ViewContext, check, context::Limit, flow_name, icmp, intent, schema};
 use crate::{
     diagnose, event,
     model::{self, Direction, Outcome, Snapshot},
@@ -21,6 +21,8 @@ pub struct Session<'a> {
     pub limits: &'a [Limit],
     /// The filter as it was given; empty for none.
     pub filter: &'a str,
+    /// What the network is meant to do.
+    pub intent: &'a diagnose::Intent,
     /// The judgement, if there is one.
     pub verdict: Option<&'a check::Verdict>,
 }
@@ -52,6 +54,7 @@ pub fn report<'a>(cx: &ViewContext<'a>, s: &Session<'a>) -> schema::Report<'a> {
         // whole milliseconds: finer than that is noise
         duration_s: (snapshot.at.since(snapshot.started) / 1_000_000) as f64 / 1000.0,
         filter: Some(s.filter).filter(|f| !f.is_empty()),
+        intent: intent::object(cx.inventory, s.intent),
         verdict: s.verdict.map(verdict),
         findings: s.findings.iter().map(|f| finding(cx, f)).collect(),
         flows: snapshot.flows.iter().map(|f| flow(cx, f)).collect(),

@@ -55,6 +55,7 @@ fn example() -> Value {
         findings: &findings,
         limits: &[],
         filter: "dst net fd00::/64",
+        intent: diagnose::Intent::UNKNOWN,
         verdict: Some(&verdict),
     };
     let mut out = Vec::new();
@@ -97,6 +98,7 @@ fn without_a_verdict_it_is_a_reading() {
         findings: &[],
         limits: &[],
         filter: "",
+        intent: diagnose::Intent::UNKNOWN,
         verdict: None,
     };
     let v = serde_json::to_value(report(&fixture::cx(&inventory, &clock), &session)).unwrap();

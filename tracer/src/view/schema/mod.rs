@@ -5,6 +5,7 @@
 //! is in `schema`. `docs/json.md` describes them.
 
 mod check;
+mod intent;
 mod nat;
 
 use std::{net::IpAddr, sync::Arc};
@@ -12,6 +13,7 @@ use std::{net::IpAddr, sync::Arc};
 use serde::Serialize;
 
 pub use check::{Checks, Probe, Tally, Verdict};
+pub use intent::{Cni, Intent};
 pub use nat::Nat;
 
 /// `schema` of a verdict.
@@ -40,6 +42,8 @@ pub struct Report<'a> {
     pub duration_s: f64,
     /// The filter as it was given; `null` for none.
     pub filter: Option<&'a str>,
+    /// What the network is meant to do.
+    pub intent: Intent<'a>,
     /// The verdict's fields; left out where nothing was judged.
     #[serde(flatten)]
     pub verdict: Option<Verdict<'a>>,

@@ -296,6 +296,7 @@ fn session_text(outcome: Judgement, flows: usize, all: bool) -> String {
         findings: &findings,
         limits: &limits[..usize::from(outcome == Judgement::Inconclusive)],
         filter: "",
+        intent: crate::diagnose::Intent::UNKNOWN,
         verdict: Some(&verdict),
     };
     with(PLAIN, &fixture::inventory(), |t| report(t, &session, all))

@@ -5,6 +5,7 @@ use crate::{
     model::Loss,
     view::{
         check::{Judgement, ProbeReport, Tally, Verdict},
+        intent,
         json::Session,
     },
 };
@@ -12,9 +13,12 @@ use crate::{
 /// Flows shown when more are not asked for.
 const FLOWS: usize = 10;
 
-/// Verdict, findings, flows, loss. `all` shows every flow.
+/// Verdict, what is meant as far as it is known, findings, flows, loss. `all` shows every flow.
 pub fn report(t: &Text<'_>, s: &Session<'_>, all: bool) -> String {
     let mut out = s.verdict.map(|v| verdict(t.style, v)).unwrap_or_default();
+    if !s.intent.sources.is_empty() {
+        out.push_str(&intent::line(t.style, t.cx.inventory, s.intent));
+    }
     for f in s.findings {
         out.push('\n');
         out.push_str(&finding(t.style, f));

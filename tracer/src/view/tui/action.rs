@@ -3,7 +3,12 @@
 use std::sync::Arc;
 
 use super::{facts::Facts, pane::Pane};
-use crate::{diagnose::Finding, inventory::Inventory, model::Snapshot, view::Limit};
+use crate::{
+    diagnose::{Finding, Intent},
+    inventory::Inventory,
+    model::Snapshot,
+    view::Limit,
+};
 
 /// Everything known at one moment. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -16,6 +21,8 @@ pub struct Picture {
     pub findings: Arc<[Finding]>,
     /// What this kernel does not let us see.
     pub limits: Arc<[Limit]>,
+    /// What the network is meant to do.
+    pub intent: Arc<Intent>,
     /// Of the snapshot's flows, in its order.
     pub(super) facts: Arc<[Facts]>,
 }
@@ -34,7 +41,14 @@ impl Picture {
             snapshot,
             findings,
             limits,
+            intent: Arc::default(),
         }
+    }
+
+    /// The same, with what the network is meant to do.
+    #[must_use]
+    pub fn meant(self, intent: Arc<Intent>) -> Self {
+        Self { intent, ..self }
     }
 }
 

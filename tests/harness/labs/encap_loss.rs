@@ -95,6 +95,15 @@ const MODES: &[Mode] = &[
         lost: &[],
         either: &[],
     },
+    Mode {
+        name: "near",
+        healthy: true,
+        describe: "Pod p1 on node n1 talks to pod p2 on node n2 over VXLAN, and p2 answers by native \
+                   routing. n1's tunnel has no forwarding entry for n2's MAC address: it floods to two \
+                   endpoints. p1 sends syslog to n2, which nobody answers. Nothing is broken.",
+        lost: &["syslog4", "syslog6"],
+        either: &[],
+    },
 ];
 
 fn topology(mode: &str) -> Topology {
@@ -150,11 +159,13 @@ fn overlay(lab: Topology, mode: &str) -> Topology {
         )
         .ip(ns, &format!("link set vxlan1 mtu {mtu} up"))
         .addr(ns, "vxlan1", &[&format!("10.244.{here}.0/32"), &format!("fe80::77:{here}/64")])
-        .route(ns, &format!("10.244.{there}.0/24 via 10.244.{there}.0 dev vxlan1 onlink"))
-        .route(ns, &format!("fd44:{there}::/64 via fe80::77:{there} dev vxlan1"))
+        .when(mode != "near" || here == 1, |lab| {
+            lab.route(ns, &format!("10.244.{there}.0/24 via 10.244.{there}.0 dev vxlan1 onlink"))
+                .route(ns, &format!("fd44:{there}::/64 via fe80::77:{there} dev vxlan1"))
+        })
         .neigh(ns, "vxlan1", &format!("10.244.{there}.0"), &peer)
         .neigh(ns, "vxlan1", &format!("fe80::77:{there}"), &peer)
-        .when(mode != "fdb" || here == 2, |lab| {
+        .when(!matches!(mode, "fdb" | "near") || here == 2, |lab| {
             lab.fdb(ns, &format!("{peer} dev vxlan1 dst 10.0.0.{there} self permanent"))
         })
             });
@@ -182,6 +193,7 @@ fn fault(lab: Topology, mode: &str) -> Topology {
         "ok" => ["p1", "p2"]
             .into_iter()
             .fold(lab, |lab, pod| lab.ip(pod, "link set eth0 mtu 1450")),
+        "near" => near(lab),
         _ => lab,
     }
 }
@@ -203,17 +215,38 @@ fn drops(lab: Topology, ns: &str, place: &str, matches: &[&str]) -> Topology {
     )
 }
 
+/// The way back is native, and every packet is flooded: to n2, and to one that ignores it.
+fn near(lab: Topology) -> Topology {
+    let all = "00:00:00:00:00:00 dev vxlan1 dst";
+    let lab = drops(lab, "fab", "inet filter input", &["udp dport 8472"])
+        .bridge_command("n1", &format!("fdb append {all} 10.0.0.2 self permanent"))
+        .bridge_command("n1", &format!("fdb append {all} 10.0.0.254 self permanent"))
+        .route("n2", "10.244.1.0/24 via 10.0.0.1")
+        .route("n2", "fd44:1::/64 via fd00::1");
+    ["p1", "p2"]
+        .into_iter()
+        .fold(lab, |lab, pod| lab.ip(pod, "link set eth0 mtu 1450"))
+}
+
 fn traffic(mode: &str) -> Plan {
     let (v4, v6) = ("10.244.2.20:7", "[fd44:2::20]:7");
     // fits the pod's MTU and not the way; small enough for IPv6 and the way where that is sound
     let size = match mode {
         "fabricmtu" => 1380,
-        "ok" => 1400,
+        "ok" | "near" => 1400,
         _ => 1440,
     };
     let large = |to| Udp::to(to).count(2).size(size).dont_fragment();
-    Plan::new()
-        .echo("p2", "10.244.2.20")
+    let plan = Plan::new();
+    let plan = if mode == "near" {
+        plan.deaf("n2", "10.0.0.2:514")
+            .deaf("n2", "[fd00::2]:514")
+            .flow("syslog4", "p1", Udp::to("10.0.0.2:514").count(20))
+            .flow("syslog6", "p1", Udp::to("[fd00::2]:514").count(20))
+    } else {
+        plan
+    };
+    plan.echo("p2", "10.244.2.20")
         .echo("p2", "fd44:2::20")
         .flow("small4", "p1", Udp::to(v4).count(2))
         .flow("small6", "p1", Udp::to(v6).count(2))

@@ -158,3 +158,53 @@ fn every_finding_has_a_lab_that_fires_it() {
         assert!(audited, "no audit of a lab finds {id}");
     }
 }
+
+/// For each finding a lab that is like the fault, is right, and gives no finding.
+const NEAR_MISSES: &[(&str, &str)] = &[
+    ("blackhole-route", "node-faults:ok"),
+    ("csum", "node-faults:near"),
+    ("duplicate-default", "config:near"),
+    ("encap-mtu", "config:near"),
+    ("fdb-inconsistent", "encap-loss:near"),
+    ("fdb-missing", "encap-loss:near"),
+    ("hop-limit", "node-faults:near"),
+    ("left-unanswered", "encap-loss:near"),
+    ("martian-source", "node-faults:near"),
+    ("native-in-tunnel-mode", "native-tunnel:both"),
+    ("neigh-unresolved", "config:near"),
+    ("no-listener", "node-faults:near"),
+    ("no-route", "config:near"),
+    ("onlink-prefix-mismatch", "config:near"),
+    ("overlapping-address", "config:near"),
+    ("policy-drop", "node-faults:near"),
+    ("rcvbuf-full", "node-faults:near"),
+    ("rp-filter", "config:near"),
+    ("tunnel-in-native-mode", "config:near"),
+    ("tunnel-unanswered", "encap-loss:near"),
+    ("wrong-egress", "config:near"),
+];
+
+/// Findings that nothing right resembles, and why.
+const NO_NEAR_MISS: &[(&str, &str)] = &[(
+    "forwarding-disabled",
+    "a host that forwards nothing has forwarding off, and then no packet and no pod that needs it",
+)];
+
+#[test]
+fn every_finding_has_a_near_miss_or_a_reason() {
+    for rule in tracer::diagnose::rules() {
+        let near = NEAR_MISSES.iter().find(|(id, _)| *id == rule.id);
+        let exempt = NO_NEAR_MISS.iter().any(|(id, _)| *id == rule.id);
+        assert!(
+            near.is_some() != exempt,
+            "{} has no near miss, or two answers",
+            rule.id
+        );
+        let Some((id, lab)) = near else { continue };
+        let quiet = |c: &&Case| c.lab == *lab && c.live.is_empty() && c.audit.is_empty();
+        assert!(
+            table().any(|c| quiet(&c)),
+            "{lab} is to be near {id} and not in the table"
+        );
+    }
+}

@@ -224,6 +224,10 @@ pub(crate) const INCIDENTS: &[Case] = &[
         ..NONE
     },
     Case {
+        lab: "encap-loss:near",
+        ..NONE
+    },
+    Case {
         lab: "router:ok",
         ..NONE
     },

@@ -113,11 +113,11 @@ fn vrf() -> Case {
             one_vrf(lab, name, short, table)
         });
     let mut case = Case::new("vrf", lab);
-    for family in 0..2 {
+    for (family, far) in FAR.into_iter().enumerate() {
         for (name, short, table, sport) in [("red", 'r', 10, 7101), ("blue", 'b', 20, 7102)] {
             let host = format!("{short}b");
             case = case
-                .echo(&host, FAR[family])
+                .echo(&host, far)
                 .flow(forwarded(family, (name, short), table, sport))
                 .flow(refused(family, (name, short), table, sport))
                 .flow(local(family, (name, short), table, sport));

@@ -249,8 +249,14 @@ fn icmp_error(w: &mut Work, linear: &Linear, s: &Seen) {
         mtu,
         reserved: 0,
     };
-    if ICMP_ERRORS.insert(&w.icmp_key, &w.icmp, 0).is_err() {
-        count(Counter::IcmpFull);
+    let new = ICMP_ERRORS.insert(&w.icmp_key, &w.icmp, u64::from(BPF_NOEXIST));
+    if new.is_err() {
+        // another CPU was first, or the table is full
+        match ICMP_ERRORS.get_ptr_mut(&w.icmp_key) {
+            // SAFETY: as in `account`.
+            Some(v) => add(unsafe { &mut (*v).count }, 1),
+            None => count(Counter::IcmpFull),
+        }
         return;
     }
     let (key, value) = (&w.icmp_key, &w.icmp);

@@ -246,7 +246,7 @@ impl Decoder {
 /// the route of the error message about the packet.
 fn ended(decision: RouteDecision, ipv6: bool, symbol: &str) -> RouteDecision {
     let without = decision.how == How::Inferred && !decision.bridged;
-    if !without && !(decision.source_check && ipv6) {
+    if !(without || decision.source_check && ipv6) {
         return decision;
     }
     let refused = ipv6

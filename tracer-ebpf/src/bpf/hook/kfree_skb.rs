@@ -1,6 +1,9 @@
 //! `kfree_skb`: where and why packets end.
 
-use aya_ebpf::{helpers::bpf_ktime_get_ns, macros::btf_tracepoint, programs::BtfTracePointContext};
+use aya_ebpf::{
+    bindings::BPF_NOEXIST, helpers::bpf_ktime_get_ns, macros::btf_tracepoint,
+    programs::BtfTracePointContext,
+};
 use tracer_abi::{
     NETNS_EDGE,
     counter::Counter,
@@ -253,8 +256,17 @@ fn record(w: &mut Work, e: &Ended) {
     if w.packet.outer.family == 0 {
         w.drop.outer = Outer::default();
     }
-    if DROPS.insert(&w.drop_key, &w.drop, 0).is_err() {
-        count(Counter::DropsFull);
+    let new = DROPS.insert(&w.drop_key, &w.drop, u64::from(BPF_NOEXIST));
+    if new.is_err() {
+        // another CPU was first, or the table is full
+        match DROPS.get_ptr_mut(&w.drop_key) {
+            // SAFETY: a map value whose counters are only added to.
+            Some(v) => unsafe {
+                add(&mut (*v).count, w.drop.count);
+                add(&mut (*v).bytes, w.drop.bytes);
+            },
+            None => count(Counter::DropsFull),
+        }
         return;
     }
     send(&w.drop_key, &w.drop);

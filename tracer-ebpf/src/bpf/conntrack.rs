@@ -9,7 +9,7 @@ use tracer_abi::{
     key::{PROTO_ICMP, PROTO_ICMPV6, PROTO_SCTP, PROTO_TCP, PROTO_UDP, Tuple},
     nat::{NAT_ORIGINAL, NAT_RELATED, NAT_REPLY, Nat, words},
     offset::{ABSENT, Off},
-    parse::icmp_about,
+    parse::{Packet, icmp_about},
 };
 
 use super::{
@@ -236,16 +236,18 @@ pub(super) const WANTED_ERROR: u32 = 2;
 /// status, and more when it is translated.
 ///
 /// Like the other exported functions here it takes numbers only, so that the verifier checks it
-/// once and by itself: within a program all paths through the filter would be multiplied.
+/// once and by itself: within a program all paths through the filter would be multiplied. `error` is
+/// what [`error_of`] said. The caller asks, and not this function: the frames of nested calls add up
+/// to 512 bytes at most, and before Linux 6.8 each is rounded up to 32.
 #[unsafe(no_mangle)]
-pub(super) extern "C" fn tracer_wanted(hook: u32, nfct: u64, netns: u32) -> u32 {
+pub(super) extern "C" fn tracer_wanted(hook: u32, nfct: u64, netns: u32, error: u32) -> u32 {
     let Some(w) = work_of(hook) else {
         return NOT_WANTED;
     };
     let mut found = WANTED_TRANSLATED;
     w.view = w.packet.tuple;
     if w.packet.outer.family == 0 {
-        if is_icmp(w.packet.tuple.proto) && tracer_icmp_error(hook) != 0 {
+        if error != 0 {
             w.view = w.about.tuple;
             found = WANTED_ERROR;
         } else if nfct != 0 {
@@ -289,6 +291,16 @@ pub(super) fn wanted_dropped(nfct: u64, netns: u32, w: &mut Work) -> bool {
         }
     }
     known(netns, w)
+}
+
+/// [`tracer_icmp_error`] for a packet that can be one; 0 when it is none, or is encapsulated.
+#[inline(always)]
+pub(super) fn error_of(hook: u32, p: &Packet) -> u32 {
+    if p.outer.family == 0 && is_icmp(p.tuple.proto) {
+        tracer_icmp_error(hook)
+    } else {
+        0
+    }
 }
 
 /// Parses what an ICMP error is about into `w.about` and `w.error`; 0 when the packet is none.

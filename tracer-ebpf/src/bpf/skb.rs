@@ -208,7 +208,8 @@ pub(super) fn parse_wanted(
     if parsed != UNWANTED {
         return parsed == PARSED;
     }
-    match conntrack::tracer_wanted(hook, nfct, netns) {
+    let error = conntrack::error_of(hook, &w.packet);
+    match conntrack::tracer_wanted(hook, nfct, netns, error) {
         WANTED_TRANSLATED => true,
         WANTED_ERROR => {
             w.error_only = true;

@@ -12,6 +12,8 @@ pub(crate) struct Case {
     /// `--mode …`.
     pub(crate) meant: &'static [&'static str],
     pub(crate) live: &'static [&'static str],
+    /// Which flows go wrong is the choice of a hash of their ports: how often each is told is not compared.
+    pub(crate) by_hash: bool,
     /// Nothing is found live where the kernel gives no drop reason.
     pub(crate) needs_reasons: bool,
     pub(crate) audit: &'static [&'static str],
@@ -42,6 +44,7 @@ const NONE: Case = Case {
     lab: "",
     meant: &[],
     live: &[],
+    by_hash: false,
     needs_reasons: false,
     audit: &[],
     says: &[],

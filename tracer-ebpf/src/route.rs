@@ -140,7 +140,7 @@ pub struct CarriedKey {
     pub key: u32,
 }
 
-/// The result of the most recent lookup for a pair of addresses on one CPU.
+/// The result of the most recent lookup for a pair of addresses: on one CPU, or by one task.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct LookupSlot {
@@ -155,6 +155,10 @@ pub struct LookupSlot {
     /// IPv4: the `fib_nh_common` that the event named, to be asked for more when the packet does not
     /// agree with it.
     pub nhc: u64,
+    /// Output lookups: the task that made it, an address that is not followed. In an interrupt it is
+    /// the one that was interrupted, until the packet leaves. 0 for other lookups, which belong to
+    /// a CPU.
+    pub task: u64,
     /// Namespace.
     pub netns: u32,
     /// 1 output, above: input device.
@@ -173,7 +177,8 @@ pub struct LookupSlot {
     pub uid: u32,
     /// `flowic_oif`: the device that the socket is bound to, 0 for none.
     pub bound: u32,
-    /// Source port, host byte order; 0 when it was left open or the lookup has no ports.
+    /// Source port, host byte order; 0 when it was left open or the lookup has no ports. Once a packet
+    /// left by the lookup it is that packet's, or the identifier of its echo request.
     pub sport: u16,
     /// Destination port, as `sport`.
     pub dport: u16,

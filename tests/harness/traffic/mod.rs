@@ -4,6 +4,7 @@
 //! only the opening happens inside ([`Netns::run`](crate::Netns::run)); the rest is plain sockets.
 
 pub mod blast;
+mod cpu;
 mod echo;
 mod noise;
 pub mod offload;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 use nix::sys::socket::SockType;
 
-use super::{Sent, socket};
+use super::{Sent, cpu, socket};
 use crate::{Netns, deadline};
 
 /// Read timeouts of zero mean "for ever" to the kernel.
@@ -24,6 +24,7 @@ pub struct Udp {
     wait: Duration,
     connect: bool,
     pause: Duration,
+    moves: bool,
     options: socket::Options,
 }
 
@@ -38,6 +39,7 @@ impl Udp {
             wait: Duration::from_millis(500),
             connect: false,
             pause: Duration::ZERO,
+            moves: false,
             options: socket::Options::default(),
         }
     }
@@ -93,6 +95,14 @@ impl Udp {
         Self { pause, ..self }
     }
 
+    /// Connects on one CPU and sends on another, where there are two.
+    pub fn moves(self) -> Self {
+        Self {
+            moves: true,
+            ..self
+        }
+    }
+
     /// `SO_BINDTODEVICE`.
     pub fn device(mut self, device: &str) -> Self {
         self.options.device = Some(device.to_owned());
@@ -121,12 +131,19 @@ impl Udp {
         let fd = ns.run(|| socket::open(SockType::Datagram, &to, &self.options))??;
         let socket = UdpSocket::from(fd);
         let mut sent = Sent::default();
+        let cpus = if self.moves {
+            cpu::Ends::of_thread()?
+        } else {
+            cpu::Ends::default()
+        };
+        cpus.first()?;
         if self.connect
             && let Err(error) = socket.connect(to)
         {
             sent.note(&error);
         }
         std::thread::sleep(self.pause);
+        cpus.last()?;
         let payload = vec![b'x'; self.size];
         for _ in 0..self.count {
             let next = Instant::now() + self.interval;

@@ -124,7 +124,8 @@ pub(crate) fn forwarded_mark() -> Case {
     forwarded("rule fwmark set and cleared", lab, 100, 104)
 }
 
-/// What only a socket of the node has: mark, device, user, TOS, ports.
+/// What only a socket of the node has: mark, device, user, TOS, ports. They differ in nothing else, and
+/// one changes the CPU between lookup and packet.
 pub(crate) fn sockets() -> Case {
     let lab = rules(
         topology("psock"),
@@ -153,13 +154,14 @@ pub(crate) fn sockets() -> Case {
             .echo("b2", far)
             .echo("b2", nine)
             .flow(flow("mark", to().mark(0x10), by(100, 102)))
-            .act(apart)
             .flow(flow("oif", to().device("o2"), by(110, 103)))
-            .act(apart)
             .flow(flow("tos", to().tos(0x10), by(120, 104)))
-            .act(apart)
+            .flow(flow(
+                "moved",
+                to().tos(0x10).connect().moves(),
+                by(120, 104),
+            ))
             .flow(flow("ports", to().sport(7010), by(130, 105)))
-            .act(apart)
             .flow(
                 lab::udp("uid", "n1", Udp::to(&lab::at(nine, 7)), (None, nine))
                     .request(by(150, 107)),
@@ -171,15 +173,6 @@ pub(crate) fn sockets() -> Case {
             ));
     }
     case
-}
-
-/// Longer than a lookup is kept. These flows differ in nothing that the packet shows: one whose sender
-/// changed the CPU between lookup and packet would be given the lookup of the flow before (README,
-/// Limits).
-#[expect(clippy::unnecessary_wraps, reason = "the type of an act")]
-fn apart(_: &harness::Network) -> Result<()> {
-    std::thread::sleep(std::time::Duration::from_millis(150));
-    Ok(())
 }
 
 /// The dst is cached, two rules lead to its table, and which one applied depends on the user: no

@@ -1,11 +1,13 @@
-//! The last fib lookups of this CPU, to be joined to the packet that they were made for.
+//! The last fib lookups, to be joined to the packet that they were made for.
 //!
 //! A place holds what one lookup asked for and found. It is found again by what was asked: an error
 //! message that the node makes looks the same addresses up with another input device, and gets
-//! another place.
+//! another place. A packet that came in leaves on the CPU that routed it; what the node sends, in the
+//! task that looked it up, be it a sender or the one that an interrupt came upon.
 
+use aya_ebpf::helpers::bpf_get_current_task;
 use tracer_abi::{
-    key::{FAMILY_IPV6, PROTO_SCTP, PROTO_TCP, PROTO_UDP},
+    key::{FAMILY_IPV6, PROTO_ICMP, PROTO_ICMPV6, PROTO_SCTP, PROTO_TCP, PROTO_UDP},
     offset::Off,
     parse::Packet,
     route::{
@@ -85,15 +87,17 @@ pub(super) fn same(a: &[u8; 16], b: &[u8; 16]) -> bool {
     ((a[0] ^ b[0]) | (a[1] ^ b[1]) | (a[2] ^ b[2]) | (a[3] ^ b[3])) == 0
 }
 
-/// One of the two places for a pair of addresses and an input device; the other is its neighbour
-/// (`index ^ 1`).
+/// One of the two places for a pair of addresses and an input device, or a task; the other is its
+/// neighbour (`index ^ 1`).
 #[inline(always)]
-fn index(saddr: &[u8; 16], daddr: &[u8; 16], iif: u32) -> u32 {
+fn index(saddr: &[u8; 16], daddr: &[u8; 16], iif: u32, task: u64) -> u32 {
     let (s, d) = (words(saddr), words(daddr));
     let s = s[0] ^ s[1] ^ s[2] ^ s[3];
     let d = d[0] ^ d[1] ^ d[2] ^ d[3];
+    // a task_struct is some kilobytes long
+    let by = iif ^ (task >> 6) as u32;
     let mixed =
-        s.wrapping_mul(0x9e37_79b1) ^ d.wrapping_mul(0x85eb_ca6b) ^ iif.wrapping_mul(0xc2b2_ae35);
+        s.wrapping_mul(0x9e37_79b1) ^ d.wrapping_mul(0x85eb_ca6b) ^ by.wrapping_mul(0xc2b2_ae35);
     mixed >> 16
 }
 
@@ -101,11 +105,13 @@ fn index(saddr: &[u8; 16], daddr: &[u8; 16], iif: u32) -> u32 {
 /// two. True when the last one that asked for the same had found no match in its table.
 #[inline(always)]
 pub(super) fn keep(s: &LookupSlot) -> bool {
-    let i = index(&s.saddr, &s.daddr, s.iif);
-    let (Some(one), Some(other)) = (lookup_slot(i), lookup_slot(i ^ 1)) else {
+    let of_task = s.task != 0;
+    let i = index(&s.saddr, &s.daddr, s.iif, s.task);
+    let (Some(one), Some(other)) = (lookup_slot(of_task, i), lookup_slot(of_task, i ^ 1)) else {
         return false;
     };
-    // SAFETY: this CPU's own elements; the references end before the place is written.
+    // SAFETY: elements of this CPU, or by chance of another task as well, whose copy can then mix
+    // with this one; the references end before the place is written.
     let (at, again) = unsafe {
         if asks_the_same(&*one, s) {
             (i, true)
@@ -129,52 +135,61 @@ pub(super) fn keep(s: &LookupSlot) -> bool {
         place.write_volatile(copy);
         (&raw mut (*place).ts_ns).write_volatile(s.ts_ns);
     }
-    set_last_lookup(at);
+    set_last_lookup(of_task, at);
     missed
 }
 
 #[inline(always)]
 fn asks_the_same(a: &LookupSlot, b: &LookupSlot) -> bool {
     a.netns == b.netns
+        && a.task == b.task
         && a.iif == b.iif
         && a.mark == b.mark
         && same(&a.daddr, &b.daddr)
         && same(&a.saddr, &b.saddr)
 }
 
-/// The lookup that asked for these addresses by this device; `None` when there is none, or it is
-/// too old, or it was another flow's.
+/// Who asked, beside the addresses.
+#[derive(Clone, Copy)]
+struct By {
+    iif: u32,
+    /// 0 for what belongs to this CPU.
+    task: u64,
+}
+
+/// The lookup that asked for these addresses; `None` when there is none, or it is too old, or it was
+/// another flow's.
 #[inline(always)]
-fn find(a: &Asked<'_>, saddr: &[u8; 16], iif: u32, now: u64) -> Option<&'static LookupSlot> {
-    let i = index(saddr, a.daddr, iif);
-    // SAFETY: this CPU's own elements; they are only read here.
-    let (one, other) = unsafe { (&*lookup_slot(i)?, &*lookup_slot(i ^ 1)?) };
-    let (is_one, is_other) = (
-        fits(one, a, saddr, iif, now),
-        fits(other, a, saddr, iif, now),
-    );
+fn find(a: &Asked<'_>, saddr: &[u8; 16], by: By, now: u64) -> Option<*mut LookupSlot> {
+    let i = index(saddr, a.daddr, by.iif, by.task);
+    let of_task = by.task != 0;
+    let places = (lookup_slot(of_task, i)?, lookup_slot(of_task, i ^ 1)?);
+    // SAFETY: elements of this CPU or task (see `keep`); they are only read here.
+    let (one, other) = unsafe { (&*places.0, &*places.1) };
+    let (is_one, is_other) = (fits(one, a, saddr, by, now), fits(other, a, saddr, by, now));
     if is_one && one.mark == a.mark {
-        return Some(one);
+        return Some(places.0);
     }
     if is_other && other.mark == a.mark {
-        return Some(other);
+        return Some(places.1);
     }
     // The mark was changed after the lookup, as kube-proxy does when it masquerades.
-    let last = if is_one && (!is_other || one.ts_ns > other.ts_ns) {
-        one
+    let (last, place) = if is_one && (!is_other || one.ts_ns > other.ts_ns) {
+        (one, places.0)
     } else if is_other {
-        other
+        (other, places.1)
     } else {
         return None;
     };
-    (now.wrapping_sub(last.ts_ns) < MARK_AGE_NS).then_some(last)
+    (now.wrapping_sub(last.ts_ns) < MARK_AGE_NS).then_some(place)
 }
 
 #[inline(always)]
-fn fits(slot: &LookupSlot, a: &Asked<'_>, saddr: &[u8; 16], iif: u32, now: u64) -> bool {
+fn fits(slot: &LookupSlot, a: &Asked<'_>, saddr: &[u8; 16], by: By, now: u64) -> bool {
     now.wrapping_sub(slot.ts_ns) < MAX_AGE_NS
         && slot.netns == a.netns
-        && slot.iif == iif
+        && slot.iif == by.iif
+        && slot.task == by.task
         && same(&slot.saddr, saddr)
         && same(&slot.daddr, a.daddr)
         && same_ports(slot, a)
@@ -183,40 +198,86 @@ fn fits(slot: &LookupSlot, a: &Asked<'_>, saddr: &[u8; 16], iif: u32, now: u64) 
 /// Not the lookup of another protocol or port, as far as both say theirs.
 #[inline(always)]
 fn same_ports(slot: &LookupSlot, a: &Asked<'_>) -> bool {
+    if slot.iif == IIF_OUTPUT {
+        // without a protocol it is the reversed lookup of source validation, not a sender's
+        if slot.proto == 0 {
+            return false;
+        }
+        if a.proto != 0 && slot.proto != a.proto {
+            return false;
+        }
+    }
     if slot.proto == 0 || a.proto == 0 {
         return true;
     }
-    if slot.iif == IIF_OUTPUT && slot.proto != a.proto {
-        return false;
-    }
+    let echo = a.sport != 0 && (a.proto == PROTO_ICMP || a.proto == PROTO_ICMPV6);
     let with_ports = a.proto == PROTO_TCP || a.proto == PROTO_UDP || a.proto == PROTO_SCTP;
-    !with_ports
-        || ((slot.dport == 0 || slot.dport == a.dport)
-            && (slot.sport == 0 || slot.sport == a.sport))
+    let source = slot.sport == 0 || slot.sport == a.sport;
+    let destination = slot.dport == 0 || slot.dport == a.dport;
+    (source || !(with_ports || echo)) && (destination || !with_ports)
+}
+
+/// The lookup that was made for this packet.
+#[inline(always)]
+fn of_packet(route: &mut Route, a: &Asked<'_>, now: u64) -> Option<*mut LookupSlot> {
+    if a.iif == 0 {
+        let by = By {
+            iif: IIF_OUTPUT,
+            // SAFETY: a helper without arguments.
+            task: unsafe { bpf_get_current_task() },
+        };
+        // a sender's lookup may have left the source open
+        return find(a, a.saddr, by, now).or_else(|| find(a, &[0; 16], by, now));
+    }
+    let (input, output) = (a.iif, IIF_OUTPUT);
+    let slot = find(
+        a,
+        a.saddr,
+        By {
+            iif: input,
+            task: 0,
+        },
+        now,
+    );
+    let program = find(
+        a,
+        a.saddr,
+        By {
+            iif: output,
+            task: 0,
+        },
+        now,
+    );
+    // SAFETY: places of this CPU, only read here.
+    let later = unsafe {
+        match (slot, program) {
+            (Some(slot), Some(program)) => (*slot).ts_ns < (*program).ts_ns,
+            (None, Some(_)) => true,
+            _ => false,
+        }
+    };
+    if later {
+        route.about |= ABOUT_OUTPUT;
+        return program;
+    }
+    slot
 }
 
 /// Adds what the lookup of this packet says to the decision read from its dst entry.
-///
-/// A local sender's lookup may have left the source open.
 #[inline(always)]
 pub(super) fn join(route: &mut Route, a: &Asked<'_>, now: u64) {
-    let iif = if a.iif == 0 { IIF_OUTPUT } else { a.iif };
-    let mut slot = find(a, a.saddr, iif, now);
-    if a.iif != 0 {
-        let output = find(a, a.saddr, IIF_OUTPUT, now);
-        if let Some(output) = output
-            && output.by_program != 0
-            && slot.is_none_or(|input| input.ts_ns < output.ts_ns)
-        {
-            slot = Some(output);
-            route.about |= ABOUT_OUTPUT;
-        }
-    } else if slot.is_none() {
-        slot = find(a, &[0; 16], iif, now);
-    }
-    let Some(slot) = slot else { return };
+    let Some(place) = of_packet(route, a, now) else {
+        return;
+    };
+    // SAFETY: as in `find`.
+    let slot = unsafe { &*place };
     if route.how & ROUTE_DST != 0 && !agree(route, slot, a) {
         return;
+    }
+    if slot.task != 0 && slot.sport == 0 {
+        // from here on it is this flow's
+        // SAFETY: a member of the place; another task's lookup may just be taking it (see `keep`).
+        unsafe { (&raw mut (*place).sport).write_volatile(a.sport) };
     }
     route.how |= ROUTE_LOOKUP;
     route.asked = if same(&slot.saddr, a.saddr) {

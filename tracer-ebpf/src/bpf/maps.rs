@@ -65,6 +65,10 @@ static SNAPS: PerCpuArray<Snap> = PerCpuArray::with_max_entries(1, 0);
 /// the same batch (64 packets at most), so that pairs of 512 places lose hardly any.
 #[map]
 static LOOKUPS: PerCpuArray<LookupSlot> = PerCpuArray::with_max_entries(LOOKUP_SLOTS, 0);
+/// The last lookups of senders on this node, by task and addresses: a task may change the CPU between
+/// lookup and packet.
+#[map]
+static TASK_LOOKUPS: Array<LookupSlot> = Array::with_max_entries(TASK_LOOKUP_SLOTS, 0);
 /// Where a lookup is put together: one place for each family, whose programs may interrupt each
 /// other but not themselves.
 #[map]
@@ -73,6 +77,9 @@ static ASKING: PerCpuArray<LookupWork> = PerCpuArray::with_max_entries(2, 0);
 static LAST: PerCpuArray<Last> = PerCpuArray::with_max_entries(1, 0);
 
 const LOOKUP_SLOTS: u32 = 1024;
+const TASK_LOOKUP_SLOTS: u32 = 4096;
+/// In `Last::lookup`: the place is one of `TASK_LOOKUPS`.
+const OF_TASK: u32 = 1 << 31;
 
 /// What this CPU did last.
 #[repr(C)]
@@ -216,9 +223,14 @@ pub(super) fn lookup_work(family: u32) -> Option<&'static mut LookupWork> {
     ASKING.get_ptr_mut(family).map(|p| unsafe { &mut *p })
 }
 
+/// A place for a lookup: of a task, or of this CPU.
 #[inline(always)]
-pub(super) fn lookup_slot(i: u32) -> Option<*mut LookupSlot> {
-    LOOKUPS.get_ptr_mut(i & (LOOKUP_SLOTS - 1))
+pub(super) fn lookup_slot(of_task: bool, i: u32) -> Option<*mut LookupSlot> {
+    if of_task {
+        TASK_LOOKUPS.get_ptr_mut(i & (TASK_LOOKUP_SLOTS - 1))
+    } else {
+        LOOKUPS.get_ptr_mut(i & (LOOKUP_SLOTS - 1))
+    }
 }
 
 /// The place for the tunnel key of the packet at this address.
@@ -252,21 +264,25 @@ pub(super) fn last_rx() -> u32 {
 }
 
 #[inline(always)]
-pub(super) fn set_last_lookup(place: u32) {
+pub(super) fn set_last_lookup(of_task: bool, place: u32) {
     if let Some(p) = LAST.get_ptr_mut(0) {
+        let place = (place & (TASK_LOOKUP_SLOTS - 1)) + 1;
         // SAFETY: this CPU's own element.
-        unsafe { (*p).lookup = place.wrapping_add(1) };
+        unsafe { (*p).lookup = if of_task { place | OF_TASK } else { place } };
     }
 }
 
 /// The last lookup on this CPU since a packet was received.
 #[inline(always)]
 pub(super) fn last_lookup() -> Option<&'static LookupSlot> {
-    // SAFETY: this CPU's own elements; the place is only read.
+    // SAFETY: this CPU's own element, and a place that is only read.
     unsafe {
         match (*LAST.get_ptr(0)?).lookup {
             0 => None,
-            place => lookup_slot(place - 1).map(|p| &*p),
+            place => {
+                let at = (place & !OF_TASK).wrapping_sub(1);
+                lookup_slot(place & OF_TASK != 0, at).map(|p| &*p)
+            }
         }
     }
 }

@@ -185,6 +185,11 @@ unsafe fn asked(l: &mut LookupSlot, flow: usize, iif: u32) {
         l.bound = ld::<i32>(flow, Off::FlowOif) as u32;
         l.proto = ld(flow, Off::FlowProto);
         l.by_program = by_program(flow, iif);
+        l.task = if iif == IIF_OUTPUT && l.by_program == 0 {
+            bpf_get_current_task()
+        } else {
+            0
+        };
     }
 }
 

@@ -26,7 +26,7 @@ pub use lookup::{AskedFor, Query, Transport};
 pub use matching::Match;
 pub use names::{DropReasons, Names, Symbols};
 pub use netns::Netns;
-pub use program::{TcHook, TcProgram};
+pub use program::{Attached, TcHook, TcProgram};
 pub use role::assign_roles;
 
 use crate::event::{Ifindex, NetnsId, RouteKind};

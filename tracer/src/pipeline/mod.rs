@@ -20,7 +20,7 @@ pub use session::run;
 use crate::{
     diagnose::{Finding, Intent},
     event::{Event, HopKey, KtimeNs, RawPacket},
-    inventory::Inventory,
+    inventory::{Attached, Inventory},
     model::Snapshot,
     view::Limit,
 };
@@ -36,6 +36,8 @@ pub enum PipelineEvent<'a> {
     Snapshot(&'a Arc<Snapshot>, &'a [Finding]),
     /// The node's configuration changed.
     Inventory(&'a Arc<Inventory>),
+    /// Where tracer is attached; comes behind [`PipelineEvent::Ready`] and when it changed.
+    Attached(&'a Arc<Attached>),
     /// Only with [`SessionConfig::recording`].
     Recording(Recorded<'a>),
 }

@@ -62,7 +62,9 @@ impl<W: Write> Recorder<W> {
                 self.packets_lost = *n;
                 Ok(())
             }
-            PipelineEvent::Ready(_) | PipelineEvent::Recording(Recorded::Asked) => Ok(()),
+            PipelineEvent::Ready(_)
+            | PipelineEvent::Attached(_)
+            | PipelineEvent::Recording(Recorded::Asked) => Ok(()),
         }
     }
 

@@ -86,6 +86,11 @@ impl<R: Read> Replay<R> {
         &mut self.intent
     }
 
+    /// What the network is meant to do, as it is known.
+    pub fn intent(&self) -> &Intent {
+        &self.intent
+    }
+
     /// What the file says of itself.
     pub fn header(&self) -> &Header {
         &self.header
@@ -216,18 +221,23 @@ impl<R: Read> Replay<R> {
         self.tick.at
     }
 
+    /// What the file was, as far as it was read.
+    pub fn facts(&self) -> FileFacts {
+        FileFacts {
+            ending: self.reader.ending().clone(),
+            unreadable: self.reader.unreadable(),
+            header: self.header.clone(),
+            end: self.end.clone(),
+            tick: self.tick,
+            packets: self.packets,
+        }
+    }
+
     /// The last picture.
     pub fn finish(self) -> (SessionEnd, FileFacts) {
         let (snapshot, findings) = self.picture();
         let ready = self.ready();
-        let facts = FileFacts {
-            ending: self.reader.ending().clone(),
-            unreadable: self.reader.unreadable(),
-            header: self.header,
-            end: self.end,
-            tick: self.tick,
-            packets: self.packets,
-        };
+        let facts = self.facts();
         let end = SessionEnd {
             ended: Ended::Told,
             ready,

@@ -23,7 +23,7 @@ use crate::{
     decode::Decoder,
     diagnose::{self, Finding, Intent},
     event::{Ifindex, KtimeNs, NetnsId},
-    inventory::Inventory,
+    inventory::{Attached, Inventory},
     kernel::clock,
     model::{Model, ModelConfig, Snapshot},
     net::{
@@ -77,6 +77,7 @@ struct Session {
     feed: Feed,
     model: Model,
     inventory: Arc<Inventory>,
+    attached: Arc<Attached>,
     selection: NetnsSelection,
     limits: Vec<Limit>,
     devices_given: bool,
@@ -101,6 +102,7 @@ impl Session {
                 ..ModelConfig::default()
             }),
             inventory: Arc::new(s.inventory),
+            attached: Arc::default(),
             selection: s.selection,
             limits: s.limits,
             devices_given: !config.devices.is_empty(),
@@ -311,6 +313,14 @@ impl Session {
                     return Ok(flow);
                 }
             }
+        }
+        let attached = Attached {
+            clsact: self.probe.uses_clsact(),
+            devices: self.probe.attached().collect(),
+        };
+        if *self.attached != attached {
+            self.attached = Arc::new(attached);
+            let _flow = on_event(PipelineEvent::Attached(&self.attached));
         }
         let (snapshot, findings) = self.picture(on_event)?;
         Ok(on_event(PipelineEvent::Snapshot(&snapshot, &findings)))

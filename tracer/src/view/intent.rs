@@ -14,16 +14,20 @@ fn cni(inventory: &Inventory, intent: &Intent) -> Option<(CniGuess, bool)> {
 
 /// `meant: …` and a line feed.
 pub(super) fn line(style: Style, inventory: &Inventory, intent: &Intent) -> String {
+    format!("meant: {}\n", style.sentence(&told(inventory, intent)))
+}
+
+/// What is known of it, and where from. Contains names from outside.
+pub(super) fn told(inventory: &Inventory, intent: &Intent) -> String {
     let mut used = intent.sources.clone();
     if let Some((cni, true)) = cni(inventory, intent) {
         used.push(format!("CNI: {}, a guess from {}", cni.name, cni.why));
     }
-    let used = if used.is_empty() {
+    if used.is_empty() {
         "nothing is known of what is meant (--mode, --pod-cidr, --node-cidr, --cluster)".to_owned()
     } else {
         used.join("; ")
-    };
-    format!("meant: {}\n", style.sentence(&used))
+    }
 }
 
 /// The same for machines.

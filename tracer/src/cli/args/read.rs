@@ -9,6 +9,7 @@ Examples:
   tracer read now.pcapng                       findings and flows
   tracer read now.pcapng udp port 53           of these flows
   tracer read now.pcapng --packets drop        packets that ended, and why
+  tracer read now.pcapng --tui                 the interactive view: play, step, next drop
   tracer read now.pcapng -o json | jq .        the same for programs
   tracer read now.pcapng --via ens6            judge it, as `tracer check` does
 
@@ -23,6 +24,9 @@ pub struct ReadCommand {
     /// One line for each packet at each device, as tcpdump
     #[arg(long)]
     pub packets: bool,
+    /// The interactive view, with a place in the recording's time (? shows its keys)
+    #[arg(long, conflicts_with = "packets")]
+    pub tui: bool,
     /// Which flows
     #[arg(value_name = "FILTER")]
     pub filter: Vec<String>,

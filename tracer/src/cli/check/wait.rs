@@ -70,7 +70,7 @@ impl<'a> Wait<'a> {
                     return ControlFlow::Break(());
                 }
             }
-            PipelineEvent::Event(_) | PipelineEvent::Recording(_) => {}
+            PipelineEvent::Event(_) | PipelineEvent::Recording(_) | PipelineEvent::Attached(_) => {}
         }
         ControlFlow::Continue(())
     }

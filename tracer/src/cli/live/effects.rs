@@ -38,7 +38,8 @@ fn write(export: &Export, setup: &Setup) -> Result<PathBuf> {
     let p = &export.picture;
     let filter = Filter::parse(&export.filter).context("the filter")?;
     let (snapshot, findings) = select::select(&filter, &p.inventory, &p.snapshot, &p.findings);
-    let path = PathBuf::from(name(&p.inventory.node, &setup.clock.rfc3339(snapshot.at)));
+    let at = setup.clock.rfc3339(snapshot.at);
+    let path = PathBuf::from(file_name(&p.inventory.node, &at, "json"));
     let file = OpenOptions::new()
         .write(true)
         .create_new(true)
@@ -51,12 +52,7 @@ fn write(export: &Export, setup: &Setup) -> Result<PathBuf> {
         meaning: setup.meaning,
         numeric: setup.numeric,
     };
-    let filters = [setup.filter.as_str(), export.filter.as_str()];
-    let filters: Vec<&str> = filters.into_iter().filter(|f| !f.is_empty()).collect();
-    let both = match filters.as_slice() {
-        [a, b] => format!("({a}) and ({b})"),
-        one => one.concat(),
-    };
+    let both = both(&setup.filter, &export.filter);
     let session = Session {
         snapshot: &snapshot,
         findings: &findings,
@@ -72,15 +68,23 @@ fn write(export: &Export, setup: &Setup) -> Result<PathBuf> {
     Ok(path)
 }
 
+/// The filter of the start and that of the view, as one.
+pub(super) fn both(start: &str, view: &str) -> String {
+    match (start.is_empty(), view.is_empty()) {
+        (false, false) => format!("({start}) and ({view})"),
+        _ => [start, view].concat(),
+    }
+}
+
 /// `tracer-NODE-2026-11-22T05:00:10.000Z.json` without what a file's name should not hold.
-fn name(node: &str, time: &str) -> String {
+pub(super) fn file_name(node: &str, time: &str, kind: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     let node: String = node
         .chars()
         .map(|c| if plain(c) { c } else { '_' })
         .take(64)
         .collect();
-    format!("tracer-{node}-{}.json", time.replace(':', ""))
+    format!("tracer-{node}-{}.{kind}", time.replace(':', ""))
 }
 
 #[cfg(test)]
@@ -90,7 +94,7 @@ mod tests {
     #[test]
     fn a_name_stays_in_the_directory() {
         assert_eq!(
-            name("../n1\n", "2026-11-22T05:00:10.000Z"),
+            file_name("../n1\n", "2026-11-22T05:00:10.000Z", "json"),
             "tracer-.._n1_-2026-11-22T050010.000Z.json"
         );
     }

@@ -1,6 +1,9 @@
 //! `tracer live`: the interactive view on a terminal, lines as `watch` elsewhere.
 
 mod effects;
+mod moments;
+mod recording;
+mod replay;
 mod session;
 mod ui;
 
@@ -24,7 +27,9 @@ use crate::{
     terminal::Screen,
     view::{select, text, tui::Setup},
 };
+pub(super) use replay::run as replay;
 use session::Session;
+use ui::{Begin, Source};
 
 pub(super) fn run(
     options: &Options,
@@ -45,7 +50,7 @@ pub(super) fn run(
     // the screen is written to without it, and the lock would be held
     let (style, numeric) = (out.style, out.numeric);
     drop(out);
-    let mut session = Session::start(config)?;
+    let mut session = Session::start(config.clone())?;
     let Some(first) = session.first() else {
         // what went wrong at the start is told on the screen that stays
         session.end()?;
@@ -61,7 +66,13 @@ pub(super) fn run(
     };
     let held = HoldBack::begin();
     let screen = Screen::enter()?;
-    let shown = ui::run(screen, setup, first.picture, &mut session.pictures);
+    let begin = Begin {
+        setup,
+        first,
+        filter: String::new(),
+    };
+    let source = Source::Live(Box::new(config));
+    let shown = ui::run(screen, begin, source, &mut session.pictures);
     drop(held);
     let end = session.end()?;
     shown?;
@@ -76,6 +87,11 @@ pub(super) fn run(
 /// There is somebody to look and to press keys, and nothing was asked for that only lines can give.
 fn is_interactive(options: &Options, watch: &WatchOptions) -> bool {
     let lines = watch.packets || options.count.is_some() || options.output == Format::Json;
+    !lines && is_terminal()
+}
+
+/// A screen can be drawn, and keys can be read.
+fn is_terminal() -> bool {
     let dumb = env::var_os("TERM").is_none_or(|t| t.is_empty() || t == "dumb");
-    !lines && !dumb && io::stdin().is_terminal() && io::stdout().is_terminal()
+    !dumb && io::stdin().is_terminal() && io::stdout().is_terminal()
 }

@@ -15,7 +15,7 @@ use tokio::sync::watch::{self, Receiver, Sender};
 use crate::{
     model::Snapshot,
     pipeline::{self, PipelineEvent, SessionConfig, SessionEnd},
-    view::tui::Picture,
+    view::tui::{Picture, Position},
 };
 
 /// A picture and what turns its times into wall time.
@@ -23,6 +23,10 @@ use crate::{
 pub(super) struct Shown {
     pub(super) picture: Picture,
     pub(super) wall_offset_ns: u64,
+    /// Where in a recording it is; `None` when live.
+    pub(super) position: Option<Position>,
+    /// To be told with it; true for bad news.
+    pub(super) note: Option<(String, bool)>,
 }
 
 /// A running session.
@@ -97,22 +101,24 @@ fn take(
                 )
                 .meant(Arc::new(ready.intent.clone())),
                 wall_offset_ns: ready.wall_offset_ns,
+                position: None,
+                note: None,
             });
         }
         PipelineEvent::Snapshot(snapshot, findings) => {
             if let Some(s) = shown {
-                s.picture = Picture::new(
-                    s.picture.inventory.clone(),
-                    snapshot.clone(),
-                    findings.into(),
-                    s.picture.limits.clone(),
-                )
-                .meant(s.picture.intent.clone());
+                s.picture = s.picture.next(snapshot.clone(), findings.into());
             }
         }
         PipelineEvent::Inventory(inventory) => {
             if let Some(s) = shown {
                 s.picture.inventory = inventory.clone();
+            }
+            return ControlFlow::Continue(());
+        }
+        PipelineEvent::Attached(attached) => {
+            if let Some(s) = shown {
+                s.picture.attached = Some(attached.clone());
             }
             return ControlFlow::Continue(());
         }

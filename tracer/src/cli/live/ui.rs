@@ -15,10 +15,11 @@ use tokio::{
     time::sleep_until,
 };
 
-use super::{effects, session::Shown};
+use super::{effects, recording::Recording, replay::Seeks, session::Shown};
 use crate::{
+    pipeline::SessionConfig,
     terminal::{self, Screen},
-    view::tui::{Action, Effect, Input, Picture, Setup, State},
+    view::tui::{Action, Effect, Input, Setup, State},
 };
 
 /// Frames are at least this far apart: a slow line is not filled with what nobody can read.
@@ -26,22 +27,48 @@ const FRAME: Duration = Duration::from_millis(100);
 /// Inputs that wait; a held key does not fill memory.
 const INPUTS: usize = 256;
 
-/// Shows pictures until the user, a signal or the end of the session ends it.
+/// Where pictures come from, and what can be asked of it.
+pub(super) enum Source {
+    /// A session with this configuration.
+    Live(Box<SessionConfig>),
+    /// A file.
+    Replay(Seeks),
+}
+
+/// What is shown from the start.
+pub(super) struct Begin {
+    pub(super) setup: Setup,
+    pub(super) first: Shown,
+    /// Filter of the view; empty for none.
+    pub(super) filter: String,
+}
+
+/// Shows pictures until the user, a signal or the end of the session ends it. A recording that
+/// runs then is ended in order.
 pub(super) fn run(
     screen: Screen,
-    setup: Setup,
-    first: Picture,
+    begin: Begin,
+    source: Source,
     pictures: &mut Receiver<Option<Shown>>,
 ) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("cannot start the event loop")?;
+    let mut recording = None;
     let ended = runtime.block_on(async {
-        let mut ui = Ui::new(screen, setup)?;
-        ui.act(Action::Picture(first));
-        ui.run(pictures).await
+        let mut ui = Ui::new(screen, begin.setup, source)?;
+        ui.show(begin.first);
+        if !begin.filter.is_empty() {
+            ui.act(Action::Narrow(begin.filter));
+        }
+        let ended = ui.run(pictures).await;
+        recording = ui.recording.take();
+        ended
     });
+    if let Some(recording) = recording {
+        recording.finish()?;
+    }
     // an export that is being written is finished by its own thread or not at all
     runtime.shutdown_background();
     ended
@@ -63,10 +90,12 @@ struct Ui {
     stop: Signal,
     resumed: Signal,
     said: (UnboundedSender<Action>, UnboundedReceiver<Action>),
+    source: Source,
+    recording: Option<Recording>,
 }
 
 impl Ui {
-    fn new(screen: Screen, setup: Setup) -> Result<Self> {
+    fn new(screen: Screen, setup: Setup, source: Source) -> Result<Self> {
         let listen = |kind| signal(kind).context("cannot listen for signals");
         let size = screen.size().context("cannot read the terminal's size")?;
         Ok(Self {
@@ -82,6 +111,8 @@ impl Ui {
             stop: listen(SignalKind::from_raw(libc::SIGTSTP))?,
             resumed: listen(SignalKind::from_raw(libc::SIGCONT))?,
             said: mpsc::unbounded_channel(),
+            source,
+            recording: None,
         })
     }
 
@@ -106,9 +137,7 @@ impl Ui {
                     Ok(()) => {
                         let shown = pictures.borrow_and_update().clone();
                         if let Some(shown) = shown {
-                            self.act(Action::Picture(shown.picture));
-                            let old = self.state.discarded();
-                            tokio::task::spawn_blocking(move || drop(old));
+                            self.show(shown);
                         }
                         Next::Go
                     }
@@ -123,6 +152,18 @@ impl Ui {
                 return Ok(());
             }
         }
+    }
+
+    fn show(&mut self, shown: Shown) {
+        if let Some(position) = shown.position {
+            self.act(Action::At(position));
+        }
+        self.act(Action::Picture(shown.picture));
+        if let Some((text, bad)) = shown.note {
+            self.act(Action::Say(text, bad));
+        }
+        let old = self.state.discarded();
+        tokio::task::spawn_blocking(move || drop(old));
     }
 
     fn act(&mut self, action: Action) {
@@ -152,9 +193,31 @@ impl Ui {
                 Effect::Export(export) => {
                     effects::export(export, self.state.setup().clone(), self.said.0.clone());
                 }
+                Effect::Record(filter) => self.record(&filter),
+                Effect::Replay(seek) => {
+                    if let Source::Replay(seeks) = &self.source {
+                        seeks.ask(seek);
+                    }
+                }
             }
         }
         Ok(next)
+    }
+
+    /// Starts a recording of what matches the filter of the start and this one, or ends the one
+    /// that runs.
+    fn record(&mut self, filter: &str) {
+        let Source::Live(config) = &self.source else {
+            return;
+        };
+        if let Some(running) = self.recording.as_ref().filter(|r| r.runs()) {
+            return running.stop();
+        }
+        let filter = effects::both(&self.state.setup().filter, filter);
+        match Recording::start(config, filter, self.said.0.clone()) {
+            Ok(recording) => self.recording = Some(recording),
+            Err(e) => self.act(Action::Say(format!("not recorded: {e:#}"), true)),
+        }
     }
 
     fn suspend(&mut self, group: bool) -> Result<Next> {

@@ -13,6 +13,7 @@ use anyhow::{Context as _, Result};
 use super::{
     OK, USAGE,
     args::{Format, Options, ReadCommand},
+    live,
     output::{self, Output},
 };
 use crate::{
@@ -31,6 +32,9 @@ use crate::{
 };
 
 pub(super) fn run(options: &Options, command: &ReadCommand, mut out: Output) -> Result<u8> {
+    if command.tui {
+        return live::replay(options, command, out);
+    }
     let Some(filter) = output::filter(&command.filter)? else {
         return Ok(USAGE);
     };

@@ -86,7 +86,7 @@ impl Lines {
                 self.inventory = inventory.clone();
                 Ok(())
             }
-            PipelineEvent::Recording(_) => Ok(()),
+            PipelineEvent::Recording(_) | PipelineEvent::Attached(_) => Ok(()),
             PipelineEvent::Event(event) => self.on_packet(event),
             PipelineEvent::Snapshot(snapshot, findings) => {
                 self.on_snapshot(snapshot, findings, false)

@@ -2,10 +2,14 @@
 
 use std::sync::Arc;
 
-use super::{facts::Facts, pane::Pane};
+use super::{
+    facts::Facts,
+    pane::Pane,
+    replay::{Position, Seek},
+};
 use crate::{
     diagnose::{Finding, Intent},
-    inventory::Inventory,
+    inventory::{Attached, Inventory},
     model::Snapshot,
     view::Limit,
 };
@@ -23,6 +27,8 @@ pub struct Picture {
     pub limits: Arc<[Limit]>,
     /// What the network is meant to do.
     pub intent: Arc<Intent>,
+    /// Where tracer is attached; `None` when this is a recording.
+    pub attached: Option<Arc<Attached>>,
     /// Of the snapshot's flows, in its order.
     pub(super) facts: Arc<[Facts]>,
 }
@@ -42,6 +48,18 @@ impl Picture {
             findings,
             limits,
             intent: Arc::default(),
+            attached: None,
+        }
+    }
+
+    /// The next one of the same node.
+    #[must_use]
+    pub fn next(&self, snapshot: Arc<Snapshot>, findings: Arc<[Finding]>) -> Self {
+        Self {
+            facts: Facts::of(&snapshot, &findings),
+            snapshot,
+            findings,
+            ..self.clone()
         }
     }
 
@@ -95,6 +113,16 @@ pub enum Action {
     Clear,
     /// Write everything to a file.
     Export,
+    /// Start to record into a file, or stop.
+    Record,
+    /// The file that is being written with its bytes so far; `None` when there is none any more.
+    Recording(Option<(String, u64)>),
+    /// Move through the time of a recording.
+    Replay(Seek),
+    /// Where in a recording the next picture is.
+    At(Position),
+    /// Show what matches this filter only; text that makes no sense is told.
+    Narrow(String),
     /// Copy the command of the next step.
     Copy,
     /// Show the keys.
@@ -114,6 +142,10 @@ pub enum Effect {
     Copy(String),
     /// Write what is shown to a file, as JSON.
     Export(Export),
+    /// Start to record what matches this filter (empty for all that is traced), or stop.
+    Record(String),
+    /// Move through the time of a recording.
+    Replay(Seek),
     /// Draw everything again.
     Redraw,
     /// Restore the terminal and stop.

@@ -46,7 +46,9 @@ impl State {
             let area = self.covered();
             Clear.render(area, canvas.buffer);
             match over {
-                Over::Help(at) => help::draw(&mut canvas, area, at),
+                Over::Help(at) => {
+                    help::draw(&mut canvas, area, self.setup.replay.is_some(), at);
+                }
                 Over::Details(at) => {
                     let lines = details::lines(self, p, area.width);
                     canvas.lines(area, &lines, at);

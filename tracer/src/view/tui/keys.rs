@@ -3,9 +3,11 @@
 use super::{
     action::Action,
     input::Key::{
-        self, BackTab, Char, Ctrl, Down, End, Enter, Esc, Home, PageDown, PageUp, Tab, Up,
+        self, BackTab, Char, Ctrl, Down, End, Enter, Esc, Home, Left, PageDown, PageUp, Right, Tab,
+        Up,
     },
     pane::Pane,
+    replay::Seek,
 };
 
 /// Keys that do the same.
@@ -18,7 +20,27 @@ pub(super) struct Binding {
     pub(super) help: &'static str,
     /// A word for the last line of the screen, for those that belong there.
     pub(super) short: &'static str,
+    /// Only while a recording is shown (true), or only live.
+    only: Option<bool>,
     action: fn(Key) -> Action,
+}
+
+impl Binding {
+    /// Only while a recording is shown.
+    const fn in_replay(self) -> Self {
+        Self {
+            only: Some(true),
+            ..self
+        }
+    }
+
+    /// Only live.
+    const fn live(self) -> Self {
+        Self {
+            only: Some(false),
+            ..self
+        }
+    }
 }
 
 const fn bind(
@@ -33,12 +55,19 @@ const fn bind(
         shown,
         help,
         short,
+        only: None,
         action,
     }
 }
 
+/// The keys that mean something: not all do while a recording is shown.
+pub(super) fn shown(replay: bool) -> impl Iterator<Item = &'static Binding> {
+    KEYS.iter()
+        .filter(move |b| b.only.is_none_or(|only| only == replay))
+}
+
 /// All keys but those of the filter line.
-pub(super) const KEYS: &[Binding] = &[
+const KEYS: &[Binding] = &[
     bind(&[Up, Char('k')], "Up k", "", "row up", |_| Action::Move(-1)),
     bind(&[Down, Char('j')], "Down j", "", "row down", |_| {
         Action::Move(1)
@@ -115,7 +144,60 @@ pub(super) const KEYS: &[Binding] = &[
         "pause",
         "pause, or go on",
         |_| Action::Pause,
-    ),
+    )
+    .live(),
+    bind(
+        &[Char('p'), Char(' ')],
+        "p space",
+        "play",
+        "play, or pause",
+        |_| Action::Replay(Seek::Toggle),
+    )
+    .in_replay(),
+    bind(
+        &[Char('.'), Right],
+        ". Right",
+        "step",
+        "the next moment (a second)",
+        |_| Action::Replay(Seek::Step(true)),
+    )
+    .in_replay(),
+    bind(
+        &[Char(','), Left],
+        ", Left",
+        "",
+        "the moment before",
+        |_| Action::Replay(Seek::Step(false)),
+    )
+    .in_replay(),
+    bind(
+        &[Char('n')],
+        "",
+        "next drop",
+        "the next moment with a drop, from the end on the first",
+        |_| Action::Replay(Seek::Drop(true)),
+    )
+    .in_replay(),
+    bind(&[Char('N')], "", "", "the drop before", |_| {
+        Action::Replay(Seek::Drop(false))
+    })
+    .in_replay(),
+    bind(&[Char('<')], "", "", "the beginning", |_| {
+        Action::Replay(Seek::End(false))
+    })
+    .in_replay(),
+    bind(&[Char('>')], "", "", "the end", |_| {
+        Action::Replay(Seek::End(true))
+    })
+    .in_replay(),
+    bind(&[Char('+'), Char('=')], "+", "", "play faster", |_| {
+        Action::Replay(Seek::Faster(true))
+    })
+    .in_replay(),
+    bind(&[Char('-')], "", "", "play slower", |_| {
+        Action::Replay(Seek::Faster(false))
+    })
+    .in_replay(),
     bind(
         &[Char('c')],
         "",
@@ -130,6 +212,14 @@ pub(super) const KEYS: &[Binding] = &[
         "copy the command of the next step",
         |_| Action::Copy,
     ),
+    bind(
+        &[Char('w')],
+        "",
+        "record",
+        "record what is shown to a file, or stop",
+        |_| Action::Record,
+    )
+    .live(),
     bind(
         &[Char('x')],
         "",
@@ -160,8 +250,8 @@ fn pane(key: Key) -> Action {
 }
 
 /// What a key does.
-pub(super) fn action(key: Key) -> Option<Action> {
-    let binding = KEYS.iter().find(|b| b.keys.contains(&key))?;
+pub(super) fn action(key: Key, replay: bool) -> Option<Action> {
+    let binding = shown(replay).find(|b| b.keys.contains(&key))?;
     Some((binding.action)(key))
 }
 
@@ -185,19 +275,25 @@ mod tests {
 
     #[test]
     fn each_key_does_one_thing_and_is_explained() {
-        let mut seen = HashSet::new();
-        for binding in KEYS {
-            assert!(!binding.help.is_empty() && !binding.name().is_empty());
-            for key in binding.keys {
-                assert!(seen.insert(*key), "{key} is bound twice");
-                assert!(action(*key).is_some());
+        for replay in [false, true] {
+            let mut seen = HashSet::new();
+            for binding in shown(replay) {
+                assert!(!binding.help.is_empty() && !binding.name().is_empty());
+                for key in binding.keys {
+                    assert!(seen.insert(*key), "{key} is bound twice");
+                    assert!(action(*key, replay).is_some());
+                }
             }
         }
-        assert!(action(Char('Z')).is_none());
+        assert!(action(Char('Z'), false).is_none());
+        assert!(action(Char('w'), true).is_none() && action(Char('n'), false).is_none());
     }
 
     #[test]
     fn digits_choose_panes() {
-        assert!(matches!(action(Char('5')), Some(Action::Go(Pane::Routes))));
+        assert!(matches!(
+            action(Char('5'), true),
+            Some(Action::Go(Pane::Routes))
+        ));
     }
 }

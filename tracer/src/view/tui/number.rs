@@ -46,6 +46,22 @@ pub(super) fn bits(bytes_per_second: f64) -> String {
     format!("{}b", rate(bytes_per_second * 8.0))
 }
 
+/// Bytes in few columns: `1.5 MiB`.
+pub(super) fn size(bytes: u64) -> String {
+    let (mut value, mut unit) = (bytes as f64, "B");
+    for next in ["KiB", "MiB", "GiB", "TiB"] {
+        if value < 1000.0 {
+            break;
+        }
+        (value, unit) = (value / 1024.0, next);
+    }
+    if unit == "B" {
+        format!("{bytes} B")
+    } else {
+        format!("{value:.1} {unit}")
+    }
+}
+
 /// How long ago, in at most four columns: `3s`, `12m`, `5h`, `9d`.
 pub(super) fn age(ns: u64) -> String {
     let s = ns / 1_000_000_000;

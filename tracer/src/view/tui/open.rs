@@ -39,6 +39,18 @@ impl State {
         self.arrange();
     }
 
+    /// Shows what matches.
+    pub(super) fn narrow(&mut self, text: &str) {
+        match Filter::parse(text) {
+            Ok(filter) => {
+                self.filter = filter;
+                text.trim().clone_into(&mut self.filter_text);
+                self.recount();
+            }
+            Err(e) => self.message = Some((e.message().to_owned(), true)),
+        }
+    }
+
     /// Closes what is open; then takes back, one after the other, what narrows the view.
     pub(super) fn back(&mut self) {
         if self.over.take().is_some() {

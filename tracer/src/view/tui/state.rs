@@ -2,7 +2,6 @@
 
 use super::{
     action::{Action, Effect, Picture},
-    columns::{Column, place},
     flows::{Discarded, Flows},
     grid::Grid,
     input::{Input, Key},
@@ -11,6 +10,7 @@ use super::{
     pane::Pane,
     panes::{details, devices::Devices, drops::Drops, findings, help, routes::Routes, strip},
     prompt::{Prompt, Typed},
+    replay::Position,
 };
 use crate::{
     event::KtimeNs,
@@ -68,6 +68,10 @@ pub struct State {
     pub(super) over: Option<Over>,
     pub(super) prompt: Option<Prompt>,
     pub(super) message: Option<(String, bool)>,
+    /// The file that is being written, and its bytes.
+    pub(super) recording: Option<(String, u64)>,
+    /// Where in a recording this is.
+    pub(super) position: Option<Position>,
     pub(super) filter: Filter,
     pub(super) filter_text: String,
     pub(super) cleared: KtimeNs,
@@ -94,6 +98,8 @@ impl State {
             over: None,
             prompt: None,
             message: None,
+            recording: None,
+            position: None,
             filter: Filter::all(),
             filter_text: String::new(),
             cleared: KtimeNs::default(),
@@ -142,18 +148,16 @@ impl State {
     fn key(&mut self, key: Key) -> Vec<Effect> {
         let Some(prompt) = &mut self.prompt else {
             self.message = None;
-            return keys::action(key).map_or_else(Vec::new, |a| self.update(a));
+            return keys::action(key, self.setup.replay.is_some())
+                .map_or_else(Vec::new, |a| self.update(a));
         };
         match prompt.key(key) {
             Typed::Open => {}
             Typed::Cancelled => self.prompt = None,
             Typed::Done => {
-                if let Some(filter) = prompt.filter() {
-                    self.filter = filter.clone();
-                    prompt.text().trim().clone_into(&mut self.filter_text);
-                }
+                let text = prompt.text();
                 self.prompt = None;
-                self.recount();
+                self.narrow(&text);
             }
         }
         Vec::new()
@@ -167,13 +171,7 @@ impl State {
             Action::Say(text, bad) => self.message = Some((text, bad)),
             Action::Resize(columns, rows) => self.size = (columns, rows),
             Action::Move(by) => self.step(by),
-            Action::Page(by) => {
-                let page = isize::try_from(self.areas().list.height)
-                    .unwrap_or(1)
-                    .max(2)
-                    - 1;
-                self.step(by * page);
-            }
+            Action::Page(by) => self.page(by),
             Action::Top => self.step(isize::MIN),
             Action::Bottom => self.step(isize::MAX),
             Action::Cycle(forward) => self.go(self.pane.cycle(forward)),
@@ -208,6 +206,11 @@ impl State {
                     _ => Some(Over::Help(0)),
                 }
             }
+            Action::Record => return self.record(),
+            Action::Recording(file) => self.recording = file,
+            Action::Replay(seek) => return self.seek(seek),
+            Action::At(position) => self.position = Some(position),
+            Action::Narrow(text) => self.narrow(&text),
             Action::Redraw => return vec![Effect::Redraw],
             Action::Suspend => return vec![Effect::Suspend],
             Action::Quit => return vec![Effect::Quit],
@@ -238,6 +241,10 @@ impl State {
     }
 
     fn take(&mut self, picture: Picture) {
+        let back = |before: &Picture| picture.snapshot.at < before.snapshot.at;
+        if self.whole.as_ref().is_some_and(back) {
+            self.rewind();
+        }
         self.replaced = self.whole.replace(picture);
         self.recount();
         self.history.push(self.drops.rate());
@@ -291,7 +298,9 @@ impl State {
             grid.follow();
         }
         let lines = match self.over {
-            Some(Over::Help(_)) => help::lines(self.setup.style.ascii).len(),
+            Some(Over::Help(_)) => {
+                help::lines(self.setup.style.ascii, self.setup.replay.is_some()).len()
+            }
             Some(Over::Details(_)) => match &self.picture {
                 Some(p) => details::lines(self, p, self.size.0).len(),
                 None => 0,
@@ -324,50 +333,6 @@ impl State {
             Pane::Devices => Some(&mut self.devices.grid),
             Pane::Routes => Some(&mut self.routes.grid),
         }
-    }
-
-    fn step(&mut self, by: isize) {
-        if let Some(Over::Help(at) | Over::Details(at)) = &mut self.over {
-            *at = at.saturating_add_signed(by).min(1 << 20);
-            return;
-        }
-        let to = |at: usize| at.saturating_add_signed(by);
-        match self.grid() {
-            None if by == isize::MIN => self.flows.top(),
-            None => self.flows.go(to(self.flows.at())),
-            Some(grid) if by == isize::MIN => grid.cursor.top(),
-            Some(grid) => grid.go(to(grid.cursor.at())),
-        }
-    }
-
-    fn sort(&mut self) {
-        let shown = place(self.size.0, 0);
-        let at = shown.iter().position(|c| c.column == self.flows.sort);
-        let next = at.map_or(0, |i| (i + 1) % shown.len());
-        let column = shown.get(next).map_or(Column::Mark, |c| c.column);
-        self.flows.reverse = false;
-        self.flows.sort = column;
-        self.message = Some((format!("sorted by: {}", column.order()), false));
-        self.flows.top();
-        self.arrange();
-    }
-
-    fn sort_by(&mut self, column: Column) {
-        if self.flows.sort == column {
-            self.flows.reverse = !self.flows.reverse;
-        } else {
-            (self.flows.sort, self.flows.reverse) = (column, false);
-        }
-        self.arrange();
-    }
-
-    fn group(&mut self) {
-        self.flows.by = self.flows.by.next();
-        (self.flows.inside, self.flows.only) = (None, None);
-        self.pane = Pane::Flows;
-        self.over = None;
-        self.arrange();
-        self.flows.top();
     }
 
     pub(super) fn pause(&mut self) {

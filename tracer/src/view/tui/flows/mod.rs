@@ -122,6 +122,13 @@ impl Flows {
         });
     }
 
+    /// Time went back: rates start again.
+    pub(super) fn rewind(&mut self) {
+        self.at = KtimeNs::default();
+        self.index.clear();
+        self.rows.clear();
+    }
+
     /// Hands out the rows before, together with the picture that they are of.
     pub(super) fn discarded(&mut self, picture: Option<Picture>) -> Discarded {
         Discarded((picture, std::mem::take(&mut self.replaced)))

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use crate::{
     event::{Dir, KtimeNs},
-    inventory::{Link, Role},
+    inventory::{Link, Role, TcHook, TcProgram},
     model::Flow,
     view::{
         text::{Text, Tone},
@@ -29,10 +29,12 @@ const HEADS: &[Head] = &[
     number("MTU", 5, 60),
     number("IN/S", 5, 0),
     number("OUT/S", 5, 0),
-    number("IN b/s", 6, 96),
-    number("OUT b/s", 7, 96),
+    number("IN b/s", 6, 108),
+    number("OUT b/s", 7, 108),
     number("DROPS", 5, 0),
-    column("ADDRESSES", 18, 4, 110),
+    column("TRACED", 6, 0, 54),
+    column("PROGRAMS", 12, 6, 90),
+    column("ADDRESSES", 12, 3, 126),
 ];
 
 /// Traffic of a device, as the flows tell it.
@@ -54,6 +56,12 @@ pub(in crate::view::tui) struct Devices {
 }
 
 impl Devices {
+    /// Time went back: rates start again.
+    pub(in crate::view::tui) fn rewind(&mut self) {
+        self.before.clear();
+        self.at = KtimeNs::default();
+    }
+
     pub(in crate::view::tui) fn update(&mut self, t: &Text<'_>, p: &Picture, rows: &[Row]) {
         let at = p.snapshot.at;
         let seconds = at.since(self.at) as f64 / 1e9;
@@ -94,7 +102,8 @@ impl Devices {
                     per(new.bytes[i], old.bytes[i]),
                 ]
             });
-            shown.push(row(t, place, link, new.drops, rates));
+            let programs = [traced(p, place), programs(p, place)];
+            shown.push(row(t, (place, link), new.drops, rates, programs));
         }
         if known || self.at == KtimeNs::default() {
             (self.before, self.at) = (now, at);
@@ -138,7 +147,50 @@ fn dropped(sums: &mut HashMap<Place, Traffic>, p: &Picture, drop: &crate::model:
     }
 }
 
-fn row(t: &Text<'_>, place: Place, l: &Link, drops: u64, rates: [[f64; 2]; 2]) -> GridRow {
+/// How tracer is attached: `tcx`, `clsact`, `none`. Nothing is attached in pods' namespaces; the
+/// node's ends of their devices are.
+fn traced(p: &Picture, (netns, dev): Place) -> String {
+    let how = p
+        .attached
+        .as_ref()
+        .map(|a| match netns == p.inventory.home {
+            true => a.how(dev),
+            false => "none",
+        });
+    how.unwrap_or_default().to_owned()
+}
+
+/// `in a, b out c`: the BPF programs that others have at the tc hooks, `-` for none. Empty where
+/// that is not read.
+fn programs(p: &Picture, (netns, dev): Place) -> String {
+    let Some(netns) = p.inventory.netns.get(&netns).filter(|n| !n.edge) else {
+        return String::new();
+    };
+    let mut shown = Vec::new();
+    for (hook, title) in [(TcHook::Ingress, "in"), (TcHook::Egress, "out")] {
+        let name = |p: &TcProgram| match (p.name.as_str(), p.id) {
+            ("", Some(id)) => format!("id {id}"),
+            ("", None) => "?".to_owned(),
+            (name, _) => name.to_owned(),
+        };
+        let names: Vec<String> = netns.programs_at(dev, hook).map(name).collect();
+        if !names.is_empty() {
+            shown.push(format!("{title} {}", names.join(", ")));
+        }
+    }
+    if shown.is_empty() {
+        return "-".to_owned();
+    }
+    shown.join(" ")
+}
+
+fn row(
+    t: &Text<'_>,
+    (place, l): (Place, &Link),
+    drops: u64,
+    rates: [[f64; 2]; 2],
+    [traced, programs]: [String; 2],
+) -> GridRow {
     let [[packets_in, bytes_in], [packets_out, bytes_out]] = rates;
     let (state, tone) = match (l.up, l.carrier) {
         (false, _) => ("down", Tone::Dim),
@@ -165,6 +217,8 @@ fn row(t: &Text<'_>, place: Place, l: &Link, drops: u64, rates: [[f64; 2]; 2]) -
             word(Tone::Plain, bits(bytes_in)),
             word(Tone::Plain, bits(bytes_out)),
             word(bad, short(drops)),
+            word(Tone::Plain, traced),
+            word(Tone::Plain, programs),
             word(Tone::Dim, addresses.join(" ")),
         ],
     }

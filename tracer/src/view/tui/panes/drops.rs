@@ -48,6 +48,12 @@ struct Sum {
 }
 
 impl Drops {
+    /// Time went back: rates start again.
+    pub(in crate::view::tui) fn rewind(&mut self) {
+        self.before.clear();
+        self.at = KtimeNs::default();
+    }
+
     /// Packets per second that end here, all places.
     pub(in crate::view::tui) fn rate(&self) -> f64 {
         self.rate

@@ -3,7 +3,8 @@
 use crate::{
     diagnose::{Finding, Severity},
     view::{
-        text::{Tone, Word, count},
+        intent,
+        text::{Tone, count},
         tui::{
             action::Picture,
             canvas::{Canvas, Line, word, wrap},
@@ -30,7 +31,7 @@ pub(in crate::view::tui) fn tone(s: Severity) -> Tone {
     }
 }
 
-/// Findings, then what this kernel hides.
+/// Findings, then what this kernel hides, and what the findings take to be meant.
 pub(in crate::view::tui) fn rows(p: &Picture) -> Vec<GridRow> {
     let findings = p.findings.iter().map(|f| GridRow {
         key: key(f),
@@ -50,7 +51,19 @@ pub(in crate::view::tui) fn rows(p: &Picture) -> Vec<GridRow> {
             word(Tone::Plain, l.text.clone()),
         ],
     });
-    findings.chain(limits).collect()
+    let meant = GridRow {
+        key: "meant".to_owned(),
+        cells: vec![
+            word(Tone::Dim, "meant"),
+            word(Tone::Dim, "-"),
+            word(Tone::Dim, ""),
+            word(Tone::Plain, intent::told(&p.inventory, &p.intent)),
+        ],
+    };
+    let found = findings.chain(limits);
+    // alone it would hide that nothing was found
+    let any = p.findings.len() + p.limits.len() > 0 || !p.intent.sources.is_empty();
+    found.chain(any.then_some(meant)).collect()
 }
 
 /// Which one it is, when numbers in its sentence change.
@@ -82,10 +95,14 @@ pub(in crate::view::tui) fn draw(
         let title = vec![word(tone(f.severity), name), word(Tone::Dim, hint)];
         (title, block(f, areas.detail.width))
     } else {
-        let limit = p.limits.get(at.saturating_sub(p.findings.len()));
-        let text = limit.map(|l| word(Tone::Plain, format!(" {}", l.text)));
-        let text: Vec<Word> = text.into_iter().collect();
-        (Vec::new(), wrap(&text, areas.detail.width.into(), 1))
+        let text = p.limits.get(at.saturating_sub(p.findings.len()));
+        let (title, text) = match text {
+            Some(limit) => ("not seen on this kernel", limit.text.clone()),
+            None => ("what is meant", intent::told(&p.inventory, &p.intent)),
+        };
+        let text = [word(Tone::Plain, format!(" {text}"))];
+        let lines = wrap(&text, areas.detail.width.into(), 1);
+        (vec![word(Tone::Plain, title)], lines)
     };
     canvas.rule(areas.rule, &title);
     canvas.lines(areas.detail, &lines, 0);

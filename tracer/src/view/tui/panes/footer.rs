@@ -6,7 +6,8 @@ use crate::view::{
     text::Tone,
     tui::{
         canvas::{Canvas, Line, word},
-        keys::KEYS,
+        input::Key,
+        keys::{self, Binding},
         prompt::Prompt,
         safe::{columns, safe},
         state::State,
@@ -27,14 +28,20 @@ pub(in crate::view::tui) fn draw(canvas: &mut Canvas<'_>, area: Rect, state: &St
         return;
     }
     let mut line: Line = Vec::new();
-    for b in KEYS.iter().filter(|b| !b.short.is_empty()) {
-        let key = b.keys[0];
-        let have: usize = line.iter().map(|w| columns(&w.text)).sum();
-        let text = format!("{key} ");
-        if have + 1 + columns(&text) + b.short.len() > usize::from(area.width) {
-            break;
+    let mut used = 0;
+    let shown = || keys::shown(state.setup.replay.is_some()).filter(|b| !b.short.is_empty());
+    let width = |b: &Binding| columns(&format!(" {} {} ", b.keys[0], b.short));
+    // whoever finds nothing else finds the help
+    let is_help = |b: &Binding| b.keys.contains(&Key::Char('?'));
+    let mut reserved: usize = shown().filter(|b| is_help(b)).map(width).sum();
+    for b in shown() {
+        reserved -= if is_help(b) { width(b) } else { 0 };
+        // the blank at the end need not fit
+        if used + width(b) + reserved > usize::from(area.width) + 1 {
+            continue;
         }
-        line.push(word(Tone::Strong, format!(" {key}")));
+        used += width(b);
+        line.push(word(Tone::Strong, format!(" {}", b.keys[0])));
         line.push(word(Tone::Dim, format!(" {} ", b.short)));
     }
     canvas.put((area.x, area.y), area.width, &line);

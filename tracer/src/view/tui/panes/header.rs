@@ -2,15 +2,17 @@
 
 use ratatui::layout::Rect;
 
+use crate::event::KtimeNs;
 use crate::view::{
     text::{Tone, Word, count},
     tui::{
         action::Picture,
         canvas::{Canvas, word},
-        number::{elapsed, rate, short},
+        number::{elapsed, rate, short, size},
         pane::Pane,
-        safe::columns,
+        safe::{columns, cut_middle, safe},
         state::State,
+        theme::Theme,
     },
 };
 
@@ -26,32 +28,88 @@ pub(in crate::view::tui) fn draw(canvas: &mut Canvas<'_>, area: Rect, state: &St
     if area.width >= 60 {
         left.push(word(Tone::Plain, format!("  Linux {}", p.inventory.kernel)));
     }
-    if area.width >= 100 {
+    if area.width >= 100 && state.setup.replay.is_none() {
         left.push(word(Tone::Dim, format!("  {}", p.inventory.home)));
+    }
+    if let Some(file) = state.setup.replay.as_ref().filter(|_| area.width >= 100) {
+        left.push(word(Tone::Plain, format!("  {file}")));
     }
     if !state.setup.filter.is_empty() {
         left.push(word(Tone::Plain, format!("  only {}", state.setup.filter)));
     }
-    let right = mode(state, p);
-    let width = columns(&right.text) as u16 + 1;
+    let right = mode(state, p, area, canvas.theme);
+    let width = right.iter().map(|w| columns(&w.text)).sum::<usize>() as u16 + 1;
     canvas.put(
         (area.x, area.y),
         area.width.saturating_sub(width + 1),
         &left,
     );
-    canvas.put_right((area.x, area.y), area.width.saturating_sub(1), &right);
+    let from = area.width.saturating_sub(width);
+    canvas.put((area.x + from, area.y), width, &right);
     if area.height > 1 {
         numbers(canvas, area, state, p);
     }
 }
 
-fn mode(state: &State, p: &Picture) -> Word {
+fn mode(state: &State, p: &Picture, area: Rect, theme: Theme) -> Vec<Word> {
     let time = elapsed(p.snapshot.at.since(p.snapshot.started));
-    match (&state.setup.replay, state.paused) {
-        (_, true) => word(Tone::Warn, format!("PAUSED {time}")),
-        (Some(file), false) => word(Tone::Plain, format!("REPLAY {file} {time}")),
-        (None, false) => word(Tone::Good, format!("LIVE {time}")),
+    if state.setup.replay.is_some() {
+        return vec![word(Tone::Plain, replay(state, p, area.width, theme))];
     }
+    let mode = if state.paused {
+        word(Tone::Warn, format!("PAUSED {time}"))
+    } else {
+        word(Tone::Good, format!("LIVE {time}"))
+    };
+    // below it there is no room for the file
+    let rec = state.recording.is_some() && area.height < 2;
+    let rec = rec.then(|| word(Tone::Bad, "REC "));
+    rec.into_iter().chain([mode]).collect()
+}
+
+/// `REPLAY 05:00:10.250 00:00:10/00:01:00 playing 4×`: wall time, time since the start, and of all.
+fn replay(state: &State, p: &Picture, width: u16, theme: Theme) -> String {
+    let since = |at: KtimeNs| elapsed(at.since(p.snapshot.started));
+    let Some(place) = state.position else {
+        return format!("REPLAY {}", since(p.snapshot.at));
+    };
+    let times = if theme.ascii { "x" } else { "×" };
+    let speed = match place.speed {
+        1 => String::new(),
+        n => format!(" {n}{times}"),
+    };
+    let [how, sign] = match (place.playing, theme.ascii) {
+        (true, false) => ["playing", "►"],
+        (true, true) => ["playing", ">"],
+        (false, false) => ["paused", "‖"],
+        (false, true) => ["paused", "="],
+    };
+    let (now, end) = (since(place.at), since(place.end));
+    if width >= 76 {
+        let clock = state.setup.clock.time_of_day(place.at);
+        let clock = clock.get(..12).unwrap_or(&clock);
+        format!("REPLAY {clock} {now}/{end} {how}{speed}")
+    } else {
+        format!("REPLAY {now}/{end} {sign}{speed}")
+    }
+}
+
+/// The file that is written, at the right of what is left of a row.
+fn recording(canvas: &mut Canvas<'_>, row: Rect, state: &State) {
+    let Some((name, bytes)) = &state.recording else {
+        return;
+    };
+    let (head, size) = ("REC ", format!(" {}", size(*bytes)));
+    let theme = canvas.theme;
+    let name = safe(name, theme.ascii);
+    let room = usize::from(row.width).saturating_sub(head.len() + size.len());
+    let name = match columns(&name) <= room {
+        true => name.into_owned(),
+        false if room < 8 => theme.more().to_owned(),
+        false => cut_middle(&name, room, theme.more()),
+    };
+    let shown = word(Tone::Bad, format!("{head}{name}{size}"));
+    canvas.put_right((row.x, row.y), row.width, &shown);
 }
 
 fn numbers(canvas: &mut Canvas<'_>, area: Rect, state: &State, p: &Picture) {
@@ -85,7 +143,13 @@ fn numbers(canvas: &mut Canvas<'_>, area: Rect, state: &State, p: &Picture) {
     let tone = if drops > 0.0 { Tone::Bad } else { Tone::Plain };
     line.push(word(tone, format!("{} drops/s ", rate(drops))));
     line.push(word(tone, sparkline(canvas, state, area.width)));
-    canvas.put((area.x, area.y + 1), area.width, &line);
+    let used = canvas.put((area.x, area.y + 1), area.width, &line);
+    let left = area.width.saturating_sub(used + 3);
+    recording(
+        canvas,
+        Rect::new(area.x + used + 2, area.y + 1, left, 1),
+        state,
+    );
 }
 
 fn sparkline(canvas: &Canvas<'_>, state: &State, width: u16) -> String {
@@ -190,7 +254,7 @@ fn narrowed(state: &State) -> String {
         });
         parts.push(format!("by {}{inside}", f.by.title()));
     }
-    if state.cleared > crate::event::KtimeNs::default() {
+    if state.cleared > KtimeNs::default() {
         parts.push("cleared".to_owned());
     }
     parts.join(", ")

@@ -7,19 +7,21 @@ use crate::view::{
     tui::{
         canvas::{Canvas, Line, word},
         flows::Class,
-        keys::KEYS,
+        keys,
     },
 };
 
 /// All lines of the help.
-pub(in crate::view::tui) fn lines(ascii: bool) -> Vec<Line> {
+pub(in crate::view::tui) fn lines(ascii: bool, replay: bool) -> Vec<Line> {
     let key = |name: &str, help: &str| {
         vec![
             word(Tone::Strong, format!("  {name:<10}")),
             word(Tone::Plain, help.to_owned()),
         ]
     };
-    let mut lines: Vec<Line> = KEYS.iter().map(|b| key(&b.name(), b.help)).collect();
+    let mut lines: Vec<Line> = keys::shown(replay)
+        .map(|b| key(&b.name(), b.help))
+        .collect();
     lines.push(key("mouse", "select, scroll, headings sort, tabs"));
     lines.push(Vec::new());
     for (class, what) in [
@@ -40,7 +42,7 @@ pub(in crate::view::tui) fn lines(ascii: bool) -> Vec<Line> {
     lines
 }
 
-pub(in crate::view::tui) fn draw(canvas: &mut Canvas<'_>, area: Rect, scroll: usize) {
-    let lines = lines(canvas.theme.ascii);
+pub(in crate::view::tui) fn draw(canvas: &mut Canvas<'_>, area: Rect, replay: bool, scroll: usize) {
+    let lines = lines(canvas.theme.ascii, replay);
     canvas.lines(area, &lines, scroll);
 }

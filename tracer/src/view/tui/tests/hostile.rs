@@ -14,7 +14,11 @@ fn named(name: &str) -> Picture {
         for link in netns.links.values_mut() {
             name.clone_into(&mut link.name);
         }
+        for program in netns.programs.values_mut().flatten() {
+            name.clone_into(&mut program.name);
+        }
     }
+    Arc::make_mut(&mut p.intent).sources = vec![name.to_owned()];
     let mut all = p.findings.to_vec();
     for f in &mut all {
         f.summary = format!("{name} is wrong");
@@ -38,6 +42,7 @@ fn named(name: &str) -> Picture {
 fn check(name: &str) {
     for size in [(80, 24), (130, 40)] {
         let mut s = state(size, named(name));
+        s.update(Action::Recording(Some((name.to_owned(), 1))));
         for keys in ["1", "2", "3", "4", "5", "1\n", "\u{1b}b", "\u{1b}/"] {
             press(&mut s, keys);
             let buffer = buffer(&s);

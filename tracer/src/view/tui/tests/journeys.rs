@@ -248,3 +248,163 @@ fn keys_ask_for_effects() {
         "{effects:?}"
     );
 }
+
+#[test]
+fn a_recording_is_asked_for_and_shown() {
+    let mut s = state(SIZE, usual());
+    let effects = press(&mut s, "/udp\nw");
+    assert!(
+        matches!(&effects[..], [Effect::Record(f)] if f == "udp"),
+        "{effects:?}"
+    );
+    let file = "tracer-n1-2026-11-22T050010.000Z.pcapng";
+    for (size, wanted) in [
+        (
+            (140, 30),
+            "REC tracer-n1-2026-11-22T050010.000Z.pcapng 1.5 MiB",
+        ),
+        ((80, 24), "REC …00Z.pcapng 1.5 MiB"),
+        ((44, 14), "REC LIVE"),
+    ] {
+        s.update(Action::Resize(size.0, size.1));
+        s.update(Action::Recording(Some((file.to_owned(), 3 << 19))));
+        assert!(screen(&s).contains(wanted), "{}", screen(&s));
+        s.update(Action::Recording(None));
+        assert!(!screen(&s).contains("REC "), "{}", screen(&s));
+    }
+    s.update(Action::Say(
+        "not recorded: cannot write: No space left".into(),
+        true,
+    ));
+    assert!(screen(&s).contains("No space left"));
+}
+
+fn replayed(size: (u16, u16)) -> State {
+    let setup = Setup {
+        replay: Some("now.pcapng".to_owned()),
+        ..setup()
+    };
+    let mut s = State::new(setup, size);
+    s.update(Action::Picture(usual()));
+    s
+}
+
+fn at(seconds: u64, playing: bool, speed: u32) -> Action {
+    let time = |s: u64| crate::event::KtimeNs(fixture::START.0 + s * 1_000_000_000);
+    Action::At(Position {
+        at: time(seconds),
+        end: time(60),
+        playing,
+        speed,
+    })
+}
+
+#[test]
+fn a_replay_says_where_it_is_and_its_keys_move_it() {
+    let mut s = replayed(SIZE);
+    s.update(at(10, false, 1));
+    let shown = screen(&s);
+    assert!(
+        shown.contains("REPLAY 05:00:10.000 00:00:10/00:01:00 paused"),
+        "{shown}"
+    );
+    assert!(shown.contains("now.pcapng"), "{shown}");
+    s.update(at(11, true, 4));
+    assert!(
+        screen(&s).contains("00:00:11/00:01:00 playing 4×"),
+        "{}",
+        screen(&s)
+    );
+    s.update(Action::Resize(44, 14));
+    assert!(
+        screen(&s).contains("REPLAY 00:00:11/00:01:00 ► 4×"),
+        "{}",
+        screen(&s)
+    );
+    for (keys, seek) in [
+        ("p", Seek::Toggle),
+        (" ", Seek::Toggle),
+        (".", Seek::Step(true)),
+        (",", Seek::Step(false)),
+        ("n", Seek::Drop(true)),
+        ("N", Seek::Drop(false)),
+        ("<", Seek::End(false)),
+        (">", Seek::End(true)),
+        ("+", Seek::Faster(true)),
+        ("-", Seek::Faster(false)),
+    ] {
+        let effects = press(&mut s, keys);
+        assert!(
+            matches!(effects[..], [Effect::Replay(x)] if x == seek),
+            "{keys}: {effects:?}"
+        );
+    }
+    assert!(press(&mut s, "w").is_empty(), "a recording is recorded");
+    s.update(Action::Resize(100, 60));
+    press(&mut s, "?");
+    let help = screen(&s);
+    assert!(
+        help.contains("the next moment with a drop") && !help.contains("record what"),
+        "{help}"
+    );
+    let mut live = state((100, 60), usual());
+    assert!(press(&mut live, "n.").is_empty());
+    press(&mut live, "?");
+    let help = screen(&live);
+    assert!(
+        !help.contains("the next moment with a drop") && help.contains("record what"),
+        "{help}"
+    );
+}
+
+#[test]
+fn going_back_in_time_forgets_what_came_later() {
+    let early = usual();
+    let late = later(&early, 10, 1000);
+    let mut s = replayed(SIZE);
+    s.update(Action::Picture(late));
+    assert!(!screen(&s).contains(" 0 pkt/s"), "{}", screen(&s));
+    press(&mut s, "c");
+    s.update(Action::Picture(early));
+    let shown = screen(&s);
+    assert!(
+        shown.contains(" 0 pkt/s") && shown.contains("4 flows"),
+        "{shown}"
+    );
+    assert_eq!(s.flows.len(), 4);
+}
+
+#[test]
+fn the_findings_say_what_is_meant() {
+    let mut p = usual();
+    Arc::make_mut(&mut p.intent).sources = vec!["mode native (cluster file)".into()];
+    let mut s = state(SIZE, p);
+    press(&mut s, "2G");
+    let shown = screen(&s);
+    assert!(shown.contains("what is meant"), "{shown}");
+    assert!(shown.contains("mode native (cluster file)"), "{shown}");
+}
+
+#[test]
+fn devices_say_what_is_attached() {
+    let mut p = usual();
+    let mut s = state((140, 30), p.clone());
+    press(&mut s, "4");
+    let shown = screen(&s);
+    let row = |shown: &str, dev: &str| {
+        shown
+            .lines()
+            .find(|l| l.starts_with(dev))
+            .unwrap()
+            .to_owned()
+    };
+    let lxc = row(&shown, "lxc");
+    assert!(
+        lxc.contains("tcx") && lxc.contains("in cil_from_contai out id 8"),
+        "{shown}"
+    );
+    p.attached = None;
+    let mut s = state((140, 30), p);
+    press(&mut s, "4");
+    assert!(!row(&screen(&s), "lxc").contains("tcx"));
+}

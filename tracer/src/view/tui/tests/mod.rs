@@ -12,7 +12,7 @@ use super::*;
 use crate::{
     diagnose::{Finding, Severity},
     event::{Dir, Proto},
-    inventory::{Inventory, Nexthop, Prefix, Route, Rule, RuleAction},
+    inventory::{Attached, Inventory, Nexthop, Prefix, Route, Rule, RuleAction, TcHook, TcProgram},
     model::{Direction, Flow, FlowId, Outcome, Scope, Snapshot, Step},
     view::{
         Limit, Question,
@@ -155,6 +155,18 @@ fn inventory() -> Inventory {
         action: RuleAction::Lookup,
         text: text.into(),
     };
+    let program = |hook, id, name: &str| TcProgram {
+        hook,
+        id,
+        name: name.into(),
+    };
+    home.programs.insert(
+        LXC,
+        vec![
+            program(TcHook::Egress, Some(8), ""),
+            program(TcHook::Ingress, Some(7), "cil_from_contai"),
+        ],
+    );
     home.rules = vec![
         rule(1536, 6, "from 10.244.1.10 lookup 6"),
         rule(32_766, 254, "from all lookup main"),
@@ -174,12 +186,19 @@ fn findings(flows: &[Flow]) -> Vec<Finding> {
 }
 
 fn picture(flows: Vec<Flow>, findings: Vec<Finding>) -> Picture {
-    Picture::new(
+    let picture = Picture::new(
         Arc::new(inventory()),
         Arc::new(fixture::snapshot(flows)),
         findings.into(),
         Arc::from([]),
-    )
+    );
+    Picture {
+        attached: Some(Arc::new(Attached {
+            clsact: false,
+            devices: [LXC, ETH0].into(),
+        })),
+        ..picture
+    }
 }
 
 /// Everything at once.
@@ -227,7 +246,7 @@ fn later(p: &Picture, seconds: u64, packets: u64) -> Picture {
 
 /// A picture of what was changed in one.
 fn again(p: Picture) -> Picture {
-    Picture::new(p.inventory, p.snapshot, p.findings, p.limits)
+    p.next(p.snapshot.clone(), p.findings.clone())
 }
 
 fn limit() -> Limit {

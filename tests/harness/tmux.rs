@@ -1,5 +1,6 @@
 //! A terminal for the TUI: a tmux server of its own, with keys to press and a screen to read.
 
+use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -75,6 +76,12 @@ impl Tmux {
     /// Types text as it is.
     pub fn send_text(&self, text: &str) -> Result<()> {
         self.run(&["send-keys", "-l", "--", text]).map(drop)
+    }
+
+    /// From now on every byte that the program writes goes to a file as well.
+    pub fn tee(&self, file: &Path) -> Result<()> {
+        let command = format!("exec cat > {}", file.display());
+        self.run(&["pipe-pane", "-O", &command]).map(drop)
     }
 
     /// Makes the terminal this large.

@@ -135,6 +135,21 @@ pub enum Atom {
 }
 
 impl Expr {
+    pub(super) fn asks_headers_only(&self) -> bool {
+        match self {
+            Self::Not(e) => e.asks_headers_only(),
+            Self::And(v) | Self::Or(v) => v.iter().all(Self::asks_headers_only),
+            Self::Atom(atom) => matches!(
+                atom,
+                Atom::Net { .. }
+                    | Atom::Port { .. }
+                    | Atom::Family { .. }
+                    | Atom::Proto { .. }
+                    | Atom::Vni(_)
+            ),
+        }
+    }
+
     /// `self and other`, flattened.
     #[must_use]
     pub fn and(self, other: Self) -> Self {

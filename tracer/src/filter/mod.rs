@@ -64,6 +64,12 @@ impl Filter {
         self.expr.is_none()
     }
 
+    /// Only headers can tell what it asks for, so that of a flow that is neither encapsulated nor
+    /// translated its addresses answer it.
+    pub fn asks_headers_only(&self) -> bool {
+        self.expr.as_ref().is_none_or(Expr::asks_headers_only)
+    }
+
     /// The expression; `None` accepts everything.
     pub fn expr(&self) -> Option<&Expr> {
         self.expr.as_ref()

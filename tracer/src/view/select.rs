@@ -124,16 +124,20 @@ pub(in crate::view) fn turned(
     match verdict(filter, inventory, f) {
         Verdict::No => None,
         Verdict::Forward | Verdict::Both => Some(f.clone()),
-        Verdict::Reverse => {
-            let mut flow = Flow::clone(f);
-            flow.id.tuple = flow.id.tuple.reversed();
-            mem::swap(&mut flow.forward, &mut flow.reply);
-            Some(Arc::new(flow))
-        }
+        Verdict::Reverse => Some(Arc::new(reversed(f))),
     }
 }
 
-fn verdict(filter: &Filter, inventory: &Inventory, f: &Flow) -> Verdict {
+/// The same flow, answers first.
+pub(in crate::view) fn reversed(f: &Flow) -> Flow {
+    let mut flow = Flow::clone(f);
+    flow.id.tuple = flow.id.tuple.reversed();
+    mem::swap(&mut flow.forward, &mut flow.reply);
+    flow
+}
+
+/// In which direction a flow matches.
+pub(in crate::view) fn verdict(filter: &Filter, inventory: &Inventory, f: &Flow) -> Verdict {
     let mut devs: Vec<(NetnsId, Ifindex)> = f.hops().map(|h| (h.netns, h.dev)).collect();
     devs.extend(f.id.scope.dev.map(|d| (f.id.scope.netns, d)));
     let mut netns: Vec<NetnsId> = f.hops().map(|h| h.netns).collect();

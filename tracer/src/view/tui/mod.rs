@@ -36,7 +36,6 @@ mod tests;
 
 pub use action::{Action, Effect, Export, Picture};
 pub use columns::Column;
-pub use flows::Discarded;
 pub use input::{Input, Key};
 pub use pane::Pane;
 pub use replay::{Position, Seek};

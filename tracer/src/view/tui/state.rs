@@ -2,7 +2,7 @@
 
 use super::{
     action::{Action, Effect, Picture},
-    flows::{Discarded, Flows},
+    flows::Flows,
     grid::Grid,
     input::{Input, Key},
     keys,
@@ -119,9 +119,10 @@ impl State {
         &self.setup
     }
 
-    /// Hands out what the last picture replaced.
-    pub fn discarded(&mut self) -> Discarded {
-        self.flows.discarded(self.replaced.take())
+    /// Hands out what the last picture replaced. To drop it takes a while with very many flows,
+    /// which need not be where keys are answered.
+    pub fn discarded(&mut self) -> Option<Picture> {
+        self.replaced.take()
     }
 
     /// The picture as it came.

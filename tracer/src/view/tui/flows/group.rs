@@ -2,10 +2,12 @@
 
 use std::{collections::HashMap, net::IpAddr, sync::Arc};
 
+use foldhash::fast::RandomState;
+
 use super::row::{Class, Place, Row};
 use crate::{
-    model::{Outcome, Scope},
-    view::{ViewContext, text::Text},
+    model::{Direction, Outcome, Scope},
+    view::{ViewContext, text::Text, tui::action::Picture},
 };
 
 /// What flows are grouped by.
@@ -57,25 +59,15 @@ pub(in crate::view::tui) enum Key {
 }
 
 impl Key {
-    pub(super) fn of(row: &Row, by: By) -> Option<Self> {
-        let f = &row.flow;
+    pub(super) fn of(row: &Row, by: By, picture: &Picture) -> Option<Self> {
+        let facts = &row.facts;
         Some(match by {
             By::Flow => return None,
-            By::Source => Self::Address(f.id.tuple.src),
-            By::Destination => Self::Address(f.id.tuple.dst),
-            By::Device => Self::Device(f.forward.hops().next_back().map(|h| (h.netns, h.dev))),
-            By::Reason => {
-                let dropped = |o: &Option<Outcome>| match o {
-                    Some(Outcome::Dropped(reason)) => Some(reason.clone()),
-                    _ => None,
-                };
-                let drops = f.forward.drops.iter().chain(&f.reply.drops);
-                let reason = dropped(&f.forward.outcome)
-                    .or_else(|| dropped(&f.reply.outcome))
-                    .or_else(|| drops.map(|d| d.place.reason.clone()).next());
-                Self::Reason(reason)
-            }
-            By::Scope => Self::Scope(f.id.scope),
+            By::Source => Self::Address(facts.tuple(row.turned).src),
+            By::Destination => Self::Address(facts.tuple(row.turned).dst),
+            By::Device => Self::Device(row.ways(facts.ends)[0][1]),
+            By::Reason => Self::Reason(reason(row, picture)),
+            By::Scope => Self::Scope(facts.id.scope),
         })
     }
 
@@ -90,6 +82,24 @@ impl Key {
             Self::Scope(scope) => scope_label(&t.cx, t, scope),
         }
     }
+}
+
+/// Why packets of a flow end.
+fn reason(row: &Row, picture: &Picture) -> Option<Arc<str>> {
+    // most flows lose nothing, and need not be looked at
+    if row.drops() == 0 && row.class != Class::Lost {
+        return None;
+    }
+    let f = row.source(picture);
+    let [first, second] = row.ways([&f.forward, &f.reply]);
+    let dropped = |d: &Direction| match &d.outcome {
+        Some(Outcome::Dropped(reason)) => Some(reason.clone()),
+        _ => None,
+    };
+    let mut drops = first.drops.iter().chain(&second.drops);
+    dropped(first)
+        .or_else(|| dropped(second))
+        .or_else(|| drops.next().map(|d| d.place.reason.clone()))
 }
 
 fn scope_label(cx: &ViewContext<'_>, t: &Text<'_>, scope: &Scope) -> String {
@@ -123,10 +133,10 @@ pub(in crate::view::tui) struct Group {
 }
 
 /// The groups of rows, those in most trouble first.
-pub(super) fn groups(rows: &[&Row], by: By) -> Vec<Group> {
-    let mut groups: HashMap<Key, Group> = HashMap::new();
+pub(super) fn groups(rows: &[&Row], by: By, picture: &Picture) -> Vec<Group> {
+    let mut groups: HashMap<Key, Group, RandomState> = HashMap::default();
     for row in rows {
-        let Some(key) = Key::of(row, by) else {
+        let Some(key) = Key::of(row, by, picture) else {
             continue;
         };
         let group = groups.entry(key).or_insert_with_key(|key| Group {
@@ -144,7 +154,7 @@ pub(super) fn groups(rows: &[&Row], by: By) -> Vec<Group> {
         group.trouble += usize::from(row.class < Class::Suspicious);
         group.packets += row.packets();
         group.rate += row.rate;
-        group.drops += row.drops;
+        group.drops += row.drops();
         group.drop_rate += row.drop_rate;
     }
     let mut groups: Vec<Group> = groups.into_values().collect();

@@ -1,29 +1,28 @@
 //! The flows that are shown: which, in which order, and which one is selected.
 
 mod group;
+mod matching;
 mod order;
 mod row;
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
+
+use foldhash::fast::RandomState;
 
 pub(super) use group::{By, Group, Key};
-pub(super) use row::{Asymmetry, Class, Row, asymmetry, class, drops, last};
+pub(super) use row::{Asymmetry, Class, Place, Row, asymmetry, class, drops, last};
 
 use super::{action::Picture, columns::Column, cursor::Cursor};
 use crate::{
     diagnose::Finding,
     event::KtimeNs,
-    filter::Filter,
-    model::{Flow, FlowId},
-    view::select,
+    filter::{Filter, Verdict},
+    model::FlowId,
 };
-
-/// What is shown no more. To drop it takes a while with very many flows, which need not be where keys
-/// are answered.
-#[derive(Debug)]
-pub struct Discarded(
-    #[expect(dead_code, reason = "it is only dropped")] (Option<Picture>, Vec<Row>),
-);
+use matching::Matching;
 
 /// Sums over the flows that are shown.
 #[derive(Clone, Copy, Debug, Default)]
@@ -39,10 +38,10 @@ pub(super) struct Totals {
 #[derive(Debug)]
 pub(super) struct Flows {
     rows: Vec<Row>,
-    /// The rows before.
-    replaced: Vec<Row>,
     /// Flow → its row.
-    index: HashMap<FlowId, u32>,
+    index: HashMap<FlowId, u32, RandomState>,
+    /// What the filter said of the flows.
+    matching: Matching,
     /// Rows that are shown, by number.
     order: Vec<u32>,
     groups: Vec<Group>,
@@ -65,8 +64,8 @@ impl Default for Flows {
     fn default() -> Self {
         Self {
             rows: Vec::new(),
-            replaced: Vec::new(),
-            index: HashMap::new(),
+            index: HashMap::default(),
+            matching: Matching::default(),
             order: Vec::new(),
             groups: Vec::new(),
             at: KtimeNs::default(),
@@ -91,27 +90,28 @@ impl Flows {
         let snapshot = &picture.snapshot;
         let seconds = snapshot.at.since(self.at) as f64 / 1e9;
         let first = self.index.is_empty() && self.at == KtimeNs::default();
+        let mut matching = self.matching.begin(filter, picture);
         let mut rows = Vec::with_capacity(snapshot.flows.len());
         let mut place = 0;
-        for (source, facts) in snapshot.flows.iter().zip(picture.facts.iter()) {
-            if cleared > KtimeNs::default() && facts.last <= cleared {
+        for (source, facts) in (0..).zip(picture.facts.iter()) {
+            let verdict = matching.verdict(source, facts);
+            if !verdict.is_match() || cleared > KtimeNs::default() && facts.last <= cleared {
                 continue;
             }
-            let Some(flow) = select::turned(filter, &picture.inventory, source) else {
-                continue;
-            };
-            let mut row = Row::new(facts, source, flow);
+            let mut row = Row::new(facts, source, verdict == Verdict::Reverse);
             if !first {
                 row.measure(self.before(&facts.id, &mut place), seconds);
             }
             rows.push(row);
         }
-        let same =
-            rows.len() == self.rows.len() && rows.iter().zip(&self.rows).all(|(a, b)| a.id == b.id);
+        self.matching = matching.end();
+        let same = rows.len() == self.rows.len()
+            && rows.iter().zip(&self.rows).all(|(a, b)| a.id() == b.id());
         if !same {
-            self.index = rows.iter().map(|r| r.id).zip(0..).collect();
+            self.index.clear();
+            self.index.extend(rows.iter().map(Row::id).zip(0..));
         }
-        self.replaced = std::mem::replace(&mut self.rows, rows);
+        self.rows = rows;
         self.at = snapshot.at;
         self.totals = self.rows.iter().fold(Totals::default(), |t, r| Totals {
             flows: t.flows + 1,
@@ -129,15 +129,10 @@ impl Flows {
         self.rows.clear();
     }
 
-    /// Hands out the rows before, together with the picture that they are of.
-    pub(super) fn discarded(&mut self, picture: Option<Picture>) -> Discarded {
-        Discarded((picture, std::mem::take(&mut self.replaced)))
-    }
-
     /// The row of a flow as it was. Most often flows stay in their order: then it is the one after
     /// the last that was asked for.
     fn before(&self, id: &FlowId, place: &mut usize) -> Option<&Row> {
-        let next = self.rows.get(*place).filter(|r| r.id == *id);
+        let next = self.rows.get(*place).filter(|r| r.id() == *id);
         let row = next.or_else(|| {
             *place = *self.index.get(id)? as usize;
             self.rows.get(*place)
@@ -162,8 +157,8 @@ impl Flows {
             }
         }
         for row in &mut self.rows {
-            if let Some(number) = numbers.get(row.finding as usize) {
-                row.finding = *number;
+            if let Some(number) = numbers.get(row.facts.finding as usize) {
+                row.facts.finding = *number;
             }
         }
         kept.into()
@@ -171,19 +166,19 @@ impl Flows {
 
     /// Works out what is shown, and in which order.
     pub(super) fn arrange(&mut self, picture: &Picture) {
-        let only: Option<std::collections::HashSet<FlowId>> = self
+        let only: Option<HashSet<FlowId, RandomState>> = self
             .only
             .as_ref()
             .map(|(_, ids)| ids.iter().copied().collect());
         let wanted = |r: &Row| {
             (!self.only_trouble || r.class < Class::Unknown)
-                && only.as_ref().is_none_or(|ids| ids.contains(&r.id))
+                && only.as_ref().is_none_or(|ids| ids.contains(&r.id()))
         };
         if self.by != By::Flow && self.inside.is_none() {
             let rows: Vec<&Row> = self.rows.iter().filter(|r| wanted(r)).collect();
-            self.groups = group::groups(&rows, self.by);
+            self.groups = group::groups(&rows, self.by, picture);
         }
-        let inside = |r: &Row| self.inside.is_none() || Key::of(r, self.by) == self.inside;
+        let inside = |r: &Row| self.inside.is_none() || Key::of(r, self.by, picture) == self.inside;
         let numbers = (0_u32..).zip(&self.rows);
         self.order = numbers
             .filter(|(_, r)| wanted(r) && inside(r))
@@ -200,7 +195,7 @@ impl Flows {
     pub(super) fn follow(&mut self) {
         let (rows, order, groups) = (&self.rows, &self.order, &self.groups);
         self.cursor
-            .follow(order.len(), self.height, |i| rows[order[i] as usize].id);
+            .follow(order.len(), self.height, |i| rows[order[i] as usize].id());
         self.group_cursor
             .follow(groups.len(), self.height, |i| groups[i].key.clone());
     }
@@ -278,8 +273,9 @@ impl Flows {
             self.group_cursor
                 .go(at, groups.len(), self.height, |i| groups[i].key.clone());
         } else {
-            self.cursor
-                .go(at, order.len(), self.height, |i| rows[order[i] as usize].id);
+            self.cursor.go(at, order.len(), self.height, |i| {
+                rows[order[i] as usize].id()
+            });
         }
     }
 
@@ -290,21 +286,5 @@ impl Flows {
         } else {
             self.cursor.top();
         }
-    }
-}
-
-impl Row {
-    /// The flow as the snapshot has it, by which findings name it.
-    pub(super) fn id(&self) -> FlowId {
-        self.id
-    }
-
-    /// Number of the first finding about it.
-    pub(super) fn finding(&self) -> Option<usize> {
-        (self.finding != u32::MAX).then_some(self.finding as usize)
-    }
-
-    pub(super) fn shown(&self) -> &Arc<Flow> {
-        &self.flow
     }
 }

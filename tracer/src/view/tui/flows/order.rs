@@ -1,50 +1,100 @@
 //! Orders of the flow table.
 
-use std::{cmp::Reverse, collections::HashMap};
+use std::{collections::HashMap, net::IpAddr};
+
+use foldhash::fast::RandomState;
 
 use super::{Row, row::Place};
-use crate::{
-    model::Direction,
-    view::tui::{action::Picture, columns::Column},
-};
+use crate::view::tui::{action::Picture, columns::Column};
 
 /// Sorts row numbers, which come in the order of the snapshot: trouble first, then by first packet.
 /// Equal ones stay in it. Numbers are sorted the largest first.
 pub(super) fn sort(order: &mut [u32], rows: &[Row], by: Column, picture: &Picture) {
-    let row = |i: &u32| &rows[*i as usize];
+    let most = |n: u64| u64::MAX - n;
     match by {
-        Column::Mark => order.sort_by_key(|i| (row(i).class, row(i).finding)),
-        Column::Flow => order.sort_by_key(|i| row(i).flow.id),
+        Column::Flow => by_flow(order, rows),
         Column::Path => {
             let names = names(picture);
-            let rank = |p: Option<Place>| p.and_then(|p| names.get(&p).copied());
-            order.sort_by_cached_key(|i| {
-                let (first, last) = ends(&row(i).flow.forward);
-                (rank(first), rank(last))
+            let rank = |p: Option<Place>| p.and_then(|p| names.get(&p)).map_or(0, |n| n + 1);
+            by_key(order, rows, |r| {
+                let [first, last] = r.ways(r.facts.ends)[0];
+                rank(first) << 32 | rank(last)
             });
         }
-        Column::State => order.sort_by_key(|i| {
-            let f = &row(i).flow;
-            let outcome = f.forward.outcome.as_ref().map(crate::model::Outcome::name);
-            (row(i).class, outcome)
+        Column::Mark => by_key(order, rows, |r| {
+            (r.class as u64) << 32 | u64::from(r.facts.finding)
         }),
-        Column::Drops => order.sort_by_key(|i| Reverse(row(i).drops)),
-        Column::Packets => order.sort_by_key(|i| Reverse(row(i).flow.forward.packets)),
-        Column::Rate => order.sort_by(|a, b| row(b).rate.total_cmp(&row(a).rate)),
-        Column::Reply => order.sort_by_key(|i| Reverse(row(i).flow.reply.packets)),
-        Column::Age => order.sort_by_cached_key(|i| Reverse(row(i).last())),
+        Column::State => by_key(order, rows, |r| {
+            (r.class as u64) << 8 | u64::from(r.ways(r.facts.outcome)[0])
+        }),
+        Column::Drops => by_key(order, rows, |r| most(r.drops())),
+        Column::Packets => by_key(order, rows, |r| most(r.ways(r.facts.packets)[0])),
+        Column::Reply => by_key(order, rows, |r| most(r.ways(r.facts.packets)[1])),
+        // no rate is negative: their bits are in their order
+        Column::Rate => by_key(order, rows, |r| most(r.rate.to_bits())),
+        Column::Age => by_key(order, rows, |r| most(r.last().0)),
     }
 }
 
-/// The first and the last device of a path.
-fn ends(d: &Direction) -> (Option<Place>, Option<Place>) {
-    let mut hops = d.hops().map(|h| (h.netns, h.dev));
-    let first = hops.next();
-    (first, hops.next_back().or(first))
+/// Keys beside numbers: rows lie far apart, and each is looked at once.
+fn by_key(order: &mut [u32], rows: &[Row], key: impl Fn(&Row) -> u64) {
+    let mut keys: Vec<(u64, u32)> = order
+        .iter()
+        .map(|i| (key(&rows[*i as usize]), *i))
+        .collect();
+    if keys.is_sorted() {
+        return;
+    }
+    keys.sort_unstable();
+    for (place, (_, i)) in order.iter_mut().zip(keys) {
+        *place = i;
+    }
+}
+
+/// By protocol, source, destination and ports.
+fn by_flow(order: &mut [u32], rows: &[Row]) {
+    let mut keys: Vec<(u16, u128, u32)> = order
+        .iter()
+        .map(|i| {
+            let row = &rows[*i as usize];
+            let t = row.facts.tuple(row.turned);
+            let (family, src) = number(t.src);
+            (u16::from(t.proto.0) << 1 | family, src, *i)
+        })
+        .collect();
+    keys.sort_unstable();
+    let mut behind: Vec<(u128, u32, u32)> = Vec::new();
+    for of_source in keys.chunk_by_mut(|a, b| (a.0, a.1) == (b.0, b.1)) {
+        if of_source.len() < 2 {
+            continue;
+        }
+        behind.clear();
+        behind.extend(of_source.iter().map(|(.., i)| {
+            let row = &rows[*i as usize];
+            let t = row.facts.tuple(row.turned);
+            let ports = u32::from(t.sport) << 16 | u32::from(t.dport);
+            (number(t.dst).1, ports, *i)
+        }));
+        behind.sort_unstable();
+        for ((.., place), (.., i)) in of_source.iter_mut().zip(&behind) {
+            *place = *i;
+        }
+    }
+    for (place, (.., i)) in order.iter_mut().zip(keys) {
+        *place = i;
+    }
+}
+
+/// Family and address, in the order of addresses.
+fn number(address: IpAddr) -> (u16, u128) {
+    match address {
+        IpAddr::V4(a) => (0, u128::from(a.to_bits())),
+        IpAddr::V6(a) => (1, a.to_bits()),
+    }
 }
 
 /// Devices in the order of their names.
-fn names(picture: &Picture) -> HashMap<Place, usize> {
+fn names(picture: &Picture) -> HashMap<Place, u64, RandomState> {
     let mut names: Vec<(&str, Place)> = Vec::new();
     for netns in picture.inventory.netns.values() {
         let links = netns.links.values();

@@ -1,13 +1,14 @@
 //! A flow with what orders and colours it.
 
-use std::sync::Arc;
+use std::borrow::Cow;
 
 use crate::{
     event::{Ifindex, KtimeNs, NetnsId},
     model::{Direction, Flow, FlowId, Outcome},
     view::{
+        select,
         text::Tone,
-        tui::{facts::Facts, number::smooth},
+        tui::{action::Picture, facts::Facts, number::smooth},
     },
 };
 
@@ -52,44 +53,56 @@ impl Class {
 }
 
 /// A row of the flow table.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(in crate::view::tui) struct Row {
-    /// In the direction that the filter asks for.
-    pub(in crate::view::tui) flow: Arc<Flow>,
-    /// As the snapshot names it.
-    pub(super) id: FlowId,
-    packets: u64,
-    last: KtimeNs,
+    pub(super) facts: Facts,
+    /// Number of the flow in its snapshot.
+    source: u32,
+    /// The filter asks for the direction of the answers.
+    pub(super) turned: bool,
     pub(in crate::view::tui) class: Class,
-    /// The first finding about it; `u32::MAX` for none.
-    pub(super) finding: u32,
     /// Packets per second, both directions.
     pub(in crate::view::tui) rate: f64,
-    /// Packets dropped, both directions, and lookups that failed.
-    pub(in crate::view::tui) drops: u64,
-    /// The same per second.
+    /// Packets dropped per second, and lookups that failed.
     pub(in crate::view::tui) drop_rate: f64,
 }
 
 impl Row {
-    /// `facts` are those of `source`.
-    pub(super) fn new(facts: &Facts, source: &Arc<Flow>, flow: Arc<Flow>) -> Self {
-        let class = if Arc::ptr_eq(source, &flow) {
-            facts.class
-        } else {
-            class(&flow, facts.drops, facts.serious)
-        };
+    /// Of the flow with a number.
+    pub(super) fn new(facts: &Facts, source: u32, turned: bool) -> Self {
         Self {
-            class,
-            flow,
-            id: facts.id,
-            packets: facts.packets,
-            last: facts.last,
-            finding: facts.finding,
+            class: facts.class[usize::from(turned)],
+            facts: *facts,
+            source,
+            turned,
             rate: 0.0,
-            drops: facts.drops,
             drop_rate: 0.0,
         }
+    }
+
+    /// The flow as the snapshot has it. `picture` is the one that the row is of.
+    pub(in crate::view::tui) fn source(self, picture: &Picture) -> &Flow {
+        &picture.snapshot.flows[self.source as usize]
+    }
+
+    /// The flow in the direction that the filter asks for.
+    pub(in crate::view::tui) fn shown(self, picture: &Picture) -> Cow<'_, Flow> {
+        let flow = self.source(picture);
+        if self.turned {
+            Cow::Owned(select::reversed(flow))
+        } else {
+            Cow::Borrowed(flow)
+        }
+    }
+
+    /// The flow as the snapshot has it, by which findings name it.
+    pub(in crate::view::tui) fn id(&self) -> FlowId {
+        self.facts.id
+    }
+
+    /// Number of the first finding about it.
+    pub(in crate::view::tui) fn finding(&self) -> Option<usize> {
+        (self.facts.finding != u32::MAX).then_some(self.facts.finding as usize)
     }
 
     /// Works out the rates from what it was `seconds` ago; a flow that was not there had nothing.
@@ -99,20 +112,34 @@ impl Row {
             (self.rate, self.drop_rate) = (rate, drop_rate);
             return;
         }
-        let (packets, drops) = before.map_or((0, 0), |b| (b.packets(), b.drops));
+        let (packets, drops) = before.map_or((0, 0), |b| (b.packets(), b.drops()));
         let since = |now: u64, before: u64| now.saturating_sub(before) as f64 / seconds;
         self.rate = smooth(rate, since(self.packets(), packets), seconds);
-        self.drop_rate = smooth(drop_rate, since(self.drops, drops), seconds);
+        self.drop_rate = smooth(drop_rate, since(self.drops(), drops), seconds);
     }
 
     /// Packets of both directions.
     pub(super) fn packets(&self) -> u64 {
-        self.packets
+        self.facts.all_packets()
+    }
+
+    /// Packets dropped, both directions, and lookups that failed.
+    pub(in crate::view::tui) fn drops(&self) -> u64 {
+        self.facts.drops
     }
 
     /// Time of the last packet, drop or failed lookup.
     pub(in crate::view::tui) fn last(&self) -> KtimeNs {
-        self.last
+        self.facts.last
+    }
+
+    /// Something for each direction, that which is shown first first.
+    pub(super) fn ways<T: Copy>(&self, [forward, reply]: [T; 2]) -> [T; 2] {
+        if self.turned {
+            [reply, forward]
+        } else {
+            [forward, reply]
+        }
     }
 }
 
@@ -133,20 +160,21 @@ pub(in crate::view::tui) fn drops(f: &Flow) -> u64 {
     of(&f.forward) + of(&f.reply) + failed
 }
 
-pub(in crate::view::tui) fn class(f: &Flow, drops: u64, serious: bool) -> Class {
-    let has = |is: fn(&Outcome) -> bool| {
-        [&f.forward, &f.reply]
-            .iter()
-            .any(|d| d.outcome.as_ref().is_some_and(is))
-    };
+/// `ways` are the directions of the flow, that which is shown first first.
+pub(in crate::view::tui) fn class(
+    ways: [&Direction; 2],
+    f: &Flow,
+    drops: u64,
+    serious: bool,
+) -> Class {
+    let has = |is: fn(&Outcome) -> bool| ways.iter().any(|d| d.outcome.as_ref().is_some_and(is));
     if has(|o| matches!(o, Outcome::Dropped(_))) || !f.route_failures.is_empty() {
         Class::Lost
     } else if has(|o| matches!(o, Outcome::Unanswered(_))) {
         Class::Unanswered
     } else if drops > 0 || serious || asymmetry(f).is_some() {
         Class::Suspicious
-    } else if f.reply.packets == 0 && matches!(f.forward.outcome, None | Some(Outcome::Unknown(_)))
-    {
+    } else if ways[1].packets == 0 && matches!(ways[0].outcome, None | Some(Outcome::Unknown(_))) {
         Class::Unknown
     } else {
         Class::Fine

@@ -17,7 +17,7 @@ pub(in crate::view::tui) fn lines(state: &State, p: &Picture, width: u16) -> Vec
         return Vec::new();
     };
     let t = state.text(p);
-    let mut lines = path::full(&t, row, Theme::new(state.setup.style), width);
+    let mut lines = path::full(&t, &row.shown(p), Theme::new(state.setup.style), width);
     let id = row.id();
     for f in p.findings.iter() {
         if f.subject.flows.contains(&id) {
@@ -27,7 +27,7 @@ pub(in crate::view::tui) fn lines(state: &State, p: &Picture, width: u16) -> Vec
             lines.extend(findings::block(f, width));
         }
     }
-    let f = row.shown();
+    let f = row.shown(p);
     if f.forward.packets > 0 {
         let times = format!(
             " first {}  last {}",

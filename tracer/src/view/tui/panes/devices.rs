@@ -121,7 +121,7 @@ impl Devices {
 fn traffic(p: &Picture, rows: &[Row]) -> HashMap<Place, Traffic> {
     let mut sums: HashMap<Place, Traffic> = HashMap::new();
     for row in rows {
-        let f: &Flow = row.shown();
+        let f: &Flow = row.source(p);
         for d in [&f.forward, &f.reply] {
             for h in d.hops() {
                 let sum = sums.entry((h.netns, h.dev)).or_default();

@@ -2,8 +2,10 @@
 
 use std::collections::HashMap;
 
+use foldhash::fast::RandomState;
+
 use crate::{
-    event::KtimeNs,
+    event::{Ifindex, KtimeNs, NetnsId},
     model::Drop,
     view::{
         ViewContext,
@@ -67,11 +69,12 @@ impl Drops {
         rows: &[Row],
         all: bool,
     ) {
+        let mut places: HashMap<Place<'_>, Total, RandomState> = HashMap::default();
         let mut sums: HashMap<String, Sum> = HashMap::new();
-        for row in rows.iter().filter(|r| r.drops > 0) {
-            let f = row.shown();
+        for row in rows.iter().filter(|r| r.drops() > 0) {
+            let f = row.source(p);
             for d in f.forward.drops.iter().chain(&f.reply.drops) {
-                add(&mut sums, t, d);
+                add(&mut places, d);
             }
             for r in &f.route_failures {
                 let reason = t.cx.errno(r.errno);
@@ -90,9 +93,12 @@ impl Drops {
         }
         if all {
             for d in &p.snapshot.stray_drops {
-                add(&mut sums, t, d);
+                add(&mut places, d);
             }
             neighbours(&mut sums, &t.cx, p);
+        }
+        for (place, total) in places {
+            name(&mut sums, t, place, total);
         }
         self.take(sums, p.snapshot.at);
     }
@@ -137,20 +143,35 @@ impl Drops {
     }
 }
 
-fn add(sums: &mut HashMap<String, Sum>, t: &Text<'_>, d: &Drop) {
+/// Reason, function, namespace and device. Names are made of each place once, not of each drop.
+type Place<'a> = (&'a str, &'a str, Option<NetnsId>, Option<Ifindex>);
+
+/// Packets, and an errno that routing left.
+type Total = (u64, u32);
+
+fn add<'a>(places: &mut HashMap<Place<'a>, Total, RandomState>, d: &'a Drop) {
     let place = &d.place;
-    let home = place.netns.unwrap_or(t.cx.inventory.home);
-    let dev = place.dev.or(place.in_dev).map(|dev| t.dev(home, dev));
-    let dev = dev.unwrap_or_default();
-    let key = format!("{}\0{dev}\0{}", place.reason, place.symbol);
+    let dev = place.dev.or(place.in_dev);
+    let key = (&*place.reason, &*place.symbol, place.netns, dev);
+    let total = places.entry(key).or_default();
+    total.0 += d.count;
+    total.1 = total.1.max(d.route.map_or(0, |r| r.errno));
+}
+
+fn name(sums: &mut HashMap<String, Sum>, t: &Text<'_>, place: Place<'_>, total: Total) {
+    let (reason, symbol, netns, dev) = place;
+    let (count, errno) = total;
+    let home = netns.unwrap_or(t.cx.inventory.home);
+    let dev = dev.map(|dev| t.dev(home, dev)).unwrap_or_default();
+    let key = format!("{reason}\0{dev}\0{symbol}");
     let sum = sums.entry(key).or_insert_with(|| Sum {
         count: 0,
-        reason: place.reason.to_string(),
+        reason: reason.to_owned(),
         dev,
-        symbol: place.symbol.to_string(),
-        meaning: (t.cx.meaning)(&place.reason, &place.symbol, d.route.map_or(0, |r| r.errno)),
+        symbol: symbol.to_owned(),
+        meaning: (t.cx.meaning)(reason, symbol, errno),
     });
-    sum.count += d.count;
+    sum.count += count;
 }
 
 /// Next hops that do not answer.

@@ -75,7 +75,7 @@ pub(in crate::view::tui) fn columns(state: &State, p: &Picture) -> Vec<Placed> {
     let areas = state.areas();
     let shown = state.flows.visible(areas.list.height.into());
     let paths = shown.map(|(_, r)| {
-        let path = label::path(&t.cx, &r.shown().forward, usize::MAX, theme);
+        let path = label::path(&t.cx, &r.shown(p).forward, usize::MAX, theme);
         safe::columns(&path)
     });
     place(areas.head.width, paths.max().unwrap_or(0).min(999) as u16)
@@ -99,14 +99,14 @@ fn heading(canvas: &mut Canvas<'_>, head: Rect, c: Placed, state: &State) {
 }
 
 fn cell(theme: Theme, c: Placed, t: &Text<'_>, row: &Row, p: &Picture) -> Word {
-    let f: &Flow = row.shown();
+    let f: &Flow = &row.shown(p);
     let width = usize::from(c.width);
     match c.column {
         Column::Mark => word(row.class.tone(), row.class.mark(theme.ascii)),
         Column::Flow => word(Tone::Plain, label::flow(&f.id.tuple, width, theme)),
         Column::Path => word(Tone::Plain, label::path(&t.cx, &f.forward, width, theme)),
         Column::State => t.state(f),
-        Column::Drops => drops(t, row),
+        Column::Drops => drops(t, row, p),
         Column::Packets => word(Tone::Plain, short(f.forward.packets)),
         Column::Rate => word(Tone::Plain, rate(row.rate)),
         Column::Reply => word(Tone::Plain, short(f.reply.packets)),
@@ -115,18 +115,18 @@ fn cell(theme: Theme, c: Placed, t: &Text<'_>, row: &Row, p: &Picture) -> Word {
 }
 
 /// `3 IP_OUTNOROUTES`: all that were lost, and the reason of most.
-fn drops(t: &Text<'_>, row: &Row) -> Word {
-    if row.drops == 0 {
+fn drops(t: &Text<'_>, row: &Row, p: &Picture) -> Word {
+    if row.drops() == 0 {
         return word(Tone::Plain, "");
     }
-    let f = row.shown();
+    let f = row.source(p);
     let all = f.forward.drops.iter().chain(&f.reply.drops);
     let reason = all
         .max_by_key(|d| d.count)
         .map(|d| d.place.reason.to_string());
     let failed = f.route_failures.first().map(|r| t.cx.errno(r.errno));
     let reason = reason.or(failed).unwrap_or_default();
-    word(Tone::Bad, format!("{} {reason}", short(row.drops)))
+    word(Tone::Bad, format!("{} {reason}", short(row.drops())))
 }
 
 fn empty(canvas: &mut Canvas<'_>, list: Rect, state: &State) {

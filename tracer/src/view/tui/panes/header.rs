@@ -25,14 +25,17 @@ pub(in crate::view::tui) fn draw(canvas: &mut Canvas<'_>, area: Rect, state: &St
         word(Tone::Strong, " tracer"),
         word(Tone::Strong, format!("  {}", p.inventory.node)),
     ];
-    if area.width >= 60 {
-        left.push(word(Tone::Plain, format!("  Linux {}", p.inventory.kernel)));
-    }
-    if area.width >= 100 && state.setup.replay.is_none() {
-        left.push(word(Tone::Dim, format!("  {}", p.inventory.home)));
-    }
-    if let Some(file) = state.setup.replay.as_ref().filter(|_| area.width >= 100) {
-        left.push(word(Tone::Plain, format!("  {file}")));
+    let kernel = word(Tone::Plain, format!("  Linux {}", p.inventory.kernel));
+    match &state.setup.replay {
+        Some(file) => {
+            left.push(word(Tone::Plain, format!("  {file}")));
+            left.extend((area.width >= 120).then_some(kernel));
+        }
+        None => {
+            left.extend((area.width >= 60).then_some(kernel));
+            let home = word(Tone::Dim, format!("  {}", p.inventory.home));
+            left.extend((area.width >= 100).then_some(home));
+        }
     }
     if !state.setup.filter.is_empty() {
         left.push(word(Tone::Plain, format!("  only {}", state.setup.filter)));

@@ -42,8 +42,8 @@ pub(in crate::view::tui) fn draw(
         return;
     };
     let t = state.text(p);
-    canvas.rule(rule, &title(&t, row));
-    let flow = row.shown();
+    canvas.rule(rule, &title(&t, &row.shown(p)));
+    let flow = &*row.shown(p);
     let mut top = notes(&t, flow, area.width);
     let next = next_step(row, p, area.width);
     let (left, right) = (
@@ -111,8 +111,7 @@ fn fold(lines: &[Line], width: u16) -> Vec<Line> {
 }
 
 /// Name and state.
-fn title(t: &Text<'_>, row: &Row) -> Line {
-    let f = row.shown();
+fn title(t: &Text<'_>, f: &Flow) -> Line {
     let vni =
         f.id.scope
             .vni
@@ -122,9 +121,8 @@ fn title(t: &Text<'_>, row: &Row) -> Line {
 }
 
 /// Everything about a flow, for the whole screen.
-pub(in crate::view::tui) fn full(t: &Text<'_>, row: &Row, theme: Theme, width: u16) -> Vec<Line> {
-    let f = row.shown();
-    let mut lines = vec![title(t, row), Vec::new()];
+pub(in crate::view::tui) fn full(t: &Text<'_>, f: &Flow, theme: Theme, width: u16) -> Vec<Line> {
+    let mut lines = vec![title(t, f), Vec::new()];
     lines.extend(way(t, &f.forward, theme, true));
     lines.push(Vec::new());
     lines.extend(answers(t, f, theme));

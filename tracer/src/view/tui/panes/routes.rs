@@ -94,10 +94,10 @@ impl Routes {
 }
 
 impl<'a> Seen<'a> {
-    fn of(p: &Picture, rows: &'a [Row]) -> Self {
+    fn of(p: &'a Picture, rows: &[Row]) -> Self {
         let mut seen = Self::default();
         for row in rows {
-            let f = row.shown();
+            let f = row.source(p);
             if f.id.scope.netns != p.inventory.home {
                 continue;
             }

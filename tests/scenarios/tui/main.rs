@@ -1,5 +1,9 @@
 //! The interactive view in a real terminal, on real labs.
 
+mod load;
+mod recording;
+mod replay;
+
 use std::cell::RefCell;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;

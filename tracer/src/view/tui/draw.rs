@@ -45,14 +45,16 @@ impl State {
         if let Some(over) = self.over {
             let area = self.covered();
             Clear.render(area, canvas.buffer);
-            match over {
+            let (lines, at) = match over {
                 Over::Help(at) => {
-                    help::draw(&mut canvas, area, self.setup.replay.is_some(), at);
+                    let replay = self.setup.replay.is_some();
+                    (help::lines(theme.ascii, replay), at)
                 }
-                Over::Details(at) => {
-                    let lines = details::lines(self, p, area.width);
-                    canvas.lines(area, &lines, at);
-                }
+                Over::Details(at) => (details::lines(self, p, area.width), at),
+            };
+            if !canvas.lines(area, &lines, at) && area.height > 0 {
+                let more = word(Tone::Strong, format!(" {} j: more ", theme.sorted(false)));
+                canvas.put_right((area.x, area.bottom() - 1), area.width, &more);
             }
         }
         footer::draw(&mut canvas, areas.footer, self);

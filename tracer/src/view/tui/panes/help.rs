@@ -1,11 +1,9 @@
 //! The keys, from the table that dispatches them.
 
-use ratatui::layout::Rect;
-
 use crate::view::{
     text::Tone,
     tui::{
-        canvas::{Canvas, Line, word},
+        canvas::{Line, word},
         flows::Class,
         keys,
     },
@@ -40,9 +38,4 @@ pub(in crate::view::tui) fn lines(ascii: bool, replay: bool) -> Vec<Line> {
         ]);
     }
     lines
-}
-
-pub(in crate::view::tui) fn draw(canvas: &mut Canvas<'_>, area: Rect, replay: bool, scroll: usize) {
-    let lines = lines(canvas.theme.ascii, replay);
-    canvas.lines(area, &lines, scroll);
 }

@@ -72,7 +72,7 @@ pub(in crate::cli) fn run(options: &Options, command: &ReadCommand, out: Output)
     }
     let name = command.file.display().to_string();
     let mut player = Player::open(command.file.clone(), options.clone())?;
-    let facts = player.to_end().with_context(|| player.cannot())?;
+    let facts = player.read_all().with_context(|| player.cannot())?;
     let (style, numeric) = (out.style, out.numeric);
     let filter = facts.header.filter.clone();
     let setup = Setup {
@@ -139,7 +139,7 @@ impl Player {
     }
 
     /// Reads to the end, and learns which moments there are.
-    fn to_end(&mut self) -> Result<FileFacts> {
+    fn read_all(&mut self) -> Result<FileFacts> {
         let moments = &mut self.moments;
         while self
             .replay
@@ -278,15 +278,12 @@ impl Player {
             }
             Seek::Drop(forward) => {
                 self.playing = false;
-                match self.moments.drop_from(self.at, forward) {
-                    Some((to, what)) => {
-                        note = Some(what);
-                        to
-                    }
-                    None => {
-                        note = Some("nothing was dropped in this recording".to_owned());
-                        self.at
-                    }
+                if let Some((to, what)) = self.moments.drop_from(self.at, forward) {
+                    note = Some(what);
+                    to
+                } else {
+                    note = Some("nothing was dropped in this recording".to_owned());
+                    self.at
                 }
             }
         };

@@ -3,7 +3,7 @@
 
 use std::{
     collections::HashMap,
-    hash::{BuildHasher as _, Hash, Hasher as _},
+    hash::{BuildHasher as _, Hash as _, Hasher as _},
     sync::Arc,
 };
 

@@ -8,8 +8,8 @@ use super::{
 
 impl State {
     pub(super) fn page(&mut self, by: isize) {
-        let rows = self.areas().list.height.max(2);
-        self.step(by * (rows as isize - 1));
+        let rows = isize::try_from(self.areas().list.height).unwrap_or(1);
+        self.step(by * (rows.max(2) - 1));
     }
 
     pub(super) fn step(&mut self, by: isize) {

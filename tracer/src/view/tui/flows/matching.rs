@@ -46,9 +46,11 @@ impl Matching {
             filter,
             all: filter.is_all(),
             headers: filter.asks_headers_only(),
-            before: same
-                .then(|| std::mem::take(&mut self.said))
-                .unwrap_or_default(),
+            before: if same {
+                std::mem::take(&mut self.said)
+            } else {
+                Vec::new()
+            },
             place: 0,
             said: Vec::new(),
         }

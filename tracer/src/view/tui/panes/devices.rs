@@ -150,13 +150,14 @@ fn dropped(sums: &mut HashMap<Place, Traffic>, p: &Picture, drop: &crate::model:
 /// How tracer is attached: `tcx`, `clsact`, `none`. Nothing is attached in pods' namespaces; the
 /// node's ends of their devices are.
 fn traced(p: &Picture, (netns, dev): Place) -> String {
-    let how = p
-        .attached
-        .as_ref()
-        .map(|a| match netns == p.inventory.home {
-            true => a.how(dev),
-            false => "none",
-        });
+    let own = p.attached.as_ref();
+    let how = own.map(|a| {
+        if netns == p.inventory.home {
+            a.how(dev)
+        } else {
+            "none"
+        }
+    });
     how.unwrap_or_default().to_owned()
 }
 

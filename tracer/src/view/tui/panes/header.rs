@@ -26,16 +26,13 @@ pub(in crate::view::tui) fn draw(canvas: &mut Canvas<'_>, area: Rect, state: &St
         word(Tone::Strong, format!("  {}", p.inventory.node)),
     ];
     let kernel = word(Tone::Plain, format!("  Linux {}", p.inventory.kernel));
-    match &state.setup.replay {
-        Some(file) => {
-            left.push(word(Tone::Plain, format!("  {file}")));
-            left.extend((area.width >= 120).then_some(kernel));
-        }
-        None => {
-            left.extend((area.width >= 60).then_some(kernel));
-            let home = word(Tone::Dim, format!("  {}", p.inventory.home));
-            left.extend((area.width >= 100).then_some(home));
-        }
+    if let Some(file) = &state.setup.replay {
+        left.push(word(Tone::Plain, format!("  {file}")));
+        left.extend((area.width >= 120).then_some(kernel));
+    } else {
+        left.extend((area.width >= 60).then_some(kernel));
+        let home = word(Tone::Dim, format!("  {}", p.inventory.home));
+        left.extend((area.width >= 100).then_some(home));
     }
     if !state.setup.filter.is_empty() {
         left.push(word(Tone::Plain, format!("  only {}", state.setup.filter)));
@@ -106,10 +103,12 @@ fn recording(canvas: &mut Canvas<'_>, row: Rect, state: &State) {
     let theme = canvas.theme;
     let name = safe(name, theme.ascii);
     let room = usize::from(row.width).saturating_sub(head.len() + size.len());
-    let name = match columns(&name) <= room {
-        true => name.into_owned(),
-        false if room < 8 => theme.more().to_owned(),
-        false => cut_middle(&name, room, theme.more()),
+    let name = if columns(&name) <= room {
+        name.into_owned()
+    } else if room < 8 {
+        theme.more().to_owned()
+    } else {
+        cut_middle(&name, room, theme.more())
     };
     let shown = word(Tone::Bad, format!("{head}{name}{size}"));
     canvas.put_right((row.x, row.y), row.width, &shown);

@@ -32,7 +32,7 @@ fn named(name: &str) -> Picture {
             (d.place.reason, d.place.symbol) = (name.into(), name.into());
         }
     }
-    again(Picture {
+    again(&Picture {
         findings: all.into(),
         ..p
     })

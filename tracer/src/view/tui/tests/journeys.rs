@@ -141,7 +141,7 @@ fn clear_hides_what_is_not_seen_again() {
     let mut next = Snapshot::clone(&p.snapshot);
     next.at.0 += 1_000_000_000;
     Arc::make_mut(&mut next.flows[3]).forward.last = next.at;
-    s.update(Action::Picture(again(Picture {
+    s.update(Action::Picture(again(&Picture {
         snapshot: Arc::new(next),
         ..p
     })));

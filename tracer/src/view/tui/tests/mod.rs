@@ -226,7 +226,7 @@ fn many(n: u32) -> Picture {
     let mut picture = picture(Vec::new(), vec![fixture::finding(&template[0])]);
     let snapshot = Arc::get_mut(&mut picture.snapshot).unwrap();
     snapshot.flows = flows;
-    again(picture)
+    again(&picture)
 }
 
 /// The same, later, with more packets in every flow.
@@ -238,14 +238,14 @@ fn later(p: &Picture, seconds: u64, packets: u64) -> Picture {
         flow.forward.packets += packets;
         flow.forward.last.0 += seconds * 1_000_000_000;
     }
-    again(Picture {
+    again(&Picture {
         snapshot: Arc::new(snapshot),
         ..p.clone()
     })
 }
 
 /// A picture of what was changed in one.
-fn again(p: Picture) -> Picture {
+fn again(p: &Picture) -> Picture {
     p.next(p.snapshot.clone(), p.findings.clone())
 }
 

@@ -189,6 +189,7 @@ fn inventory() -> Inventory {
         kernel: "6.18".into(),
         home: HOME,
         netns: BTreeMap::from([(HOME, home)]),
+        ..Inventory::default()
     }
 }
 

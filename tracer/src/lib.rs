@@ -9,7 +9,7 @@
 //!
 //! - The **core** (`event inventory filter decode model diagnose compare view`) is pure: no root, no
 //!   netlink, no BPF, no clock. Live and replay differ only in who feeds the model.
-//! - The **edges** (`cluster kernel net probe terminal capture`) ask the machine and produce core types. The core
+//! - The **edges** (`cluster kernel names net probe terminal capture`) ask the machine and produce core types. The core
 //!   never calls an edge. `traffic` is the one that sends: the packets that `check --probe` was told
 //!   to send.
 //! - `pipeline` joins them and `cli` drives it. `cargo xtask layers` checks the allowed edges.
@@ -25,6 +25,7 @@ pub mod filter;
 pub mod inventory;
 pub mod kernel;
 pub mod model;
+pub mod names;
 pub mod net;
 pub mod pipeline;
 pub mod probe;

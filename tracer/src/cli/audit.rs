@@ -11,18 +11,22 @@ use super::{
 use crate::{
     cluster,
     diagnose::{self, Finding},
+    names::Resolver,
     net::{self, NetnsSelection},
     view::{
         audit::{self, Audit},
-        text,
+        text::{self, Text},
     },
 };
 
 /// Reads, judges, prints. Needs no BPF, and no more privileges than the kernel asks for what is read.
 pub(super) fn run(options: &Options, mut out: Output) -> Result<u8> {
+    let sources = options.names();
     let intent = cluster::intent(&options.cluster())?;
-    let selection = NetnsSelection::from_args(&options.netns).enter_home()?;
-    let (inventory, limits) = net::read_inventory(&selection)?;
+    let selection = NetnsSelection::from_args(&options.netns).enter_home(&sources.proc)?;
+    let read = net::read_inventory(&selection, &sources.proc)?;
+    let (mut inventory, limits) = (read.inventory, read.notes);
+    Resolver::new(sources).assign(&mut inventory, &read.processes);
     let mut findings = diagnose::audit(&inventory, &intent);
     if !options.devices.is_empty() {
         findings.retain(|f| concerns(f, &inventory, &options.devices));
@@ -34,15 +38,16 @@ pub(super) fn run(options: &Options, mut out: Output) -> Result<u8> {
         limits: &limits,
     };
     let verdict = audit::judge(&audit);
+    let clock = output::clock(0);
+    let cx = out.context(&inventory, &clock);
     if out.format == Format::Json {
-        let clock = output::clock(0);
-        let cx = out.context(&inventory, &clock);
         audit::write_report(&mut out.stdout, &cx, &audit, &verdict)?;
     } else {
         let shown = if options.quiet {
             text::verdict(out.style, &verdict)
         } else {
-            audit::report(out.style, &audit, &verdict)
+            let style = out.style;
+            audit::report(&Text { cx, style }, &audit, &verdict)
         };
         out.print(&shown)?;
     }

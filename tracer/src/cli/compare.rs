@@ -27,7 +27,11 @@ pub(super) fn run(options: &Options, command: &CompareCommand, mut out: Output) 
     let a = side(&command.a, &out)?;
     let b = side(&command.b, &out)?;
     let mut compared: Compared = compare(&a, &b);
-    compared.keep(|tuple| select::tuple_matches(&filter, &a.inventory, tuple));
+    compared.keep(|tuple| {
+        // each node knows its own pods
+        let matches = |side: &Side| select::tuple_matches(&filter, &side.inventory, tuple);
+        matches(&a) || matches(&b)
+    });
     let (name_a, name_b) = (
         command.a.display().to_string(),
         command.b.display().to_string(),
@@ -35,6 +39,7 @@ pub(super) fn run(options: &Options, command: &CompareCommand, mut out: Output) 
     let files = Captures {
         a: (&a, &name_a),
         b: (&b, &name_b),
+        numeric: options.numeric,
     };
     if out.format == Format::Json {
         json::write_line(&mut out.stdout, &view::object(&files, &compared))?;

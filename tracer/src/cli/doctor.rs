@@ -16,6 +16,7 @@ use crate::{
         features::{BTF_PATH, Capability, Features, Lockdown},
         tracepoints::Tracepoint,
     },
+    names::{Access, Sources},
     view::{
         json,
         text::{self, Feature},
@@ -43,7 +44,8 @@ pub(super) fn run(options: &Options, mut out: Output) -> Result<u8> {
     let facts = KernelFacts::load(options.btf.as_deref());
     let able = facts.as_ref().is_ok_and(|f| f.features.check().is_ok());
     let code = if able { OK } else { ERROR };
-    let list = list(&features, facts.as_ref());
+    let mut list = list(&features, facts.as_ref());
+    list.extend(of_names(&options.names()));
     if out.format == Format::Json {
         let line = |f: Feature| Line {
             what: f.what,
@@ -63,6 +65,34 @@ pub(super) fn run(options: &Options, mut out: Output) -> Result<u8> {
     }
     out.stdout.flush()?;
     Ok(code)
+}
+
+/// What names of pods need. Tracing works without.
+fn of_names(sources: &Sources) -> [Feature; 2] {
+    let access = Access::new(sources);
+    let logs = sources.pod_logs.display();
+    let (pods, why) = match access.pod_logs {
+        Ok(n) => (true, format!("{n} there now")),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => (
+            false,
+            "not there: no kubelet here, or not mounted".to_owned(),
+        ),
+        Err(e) => (false, e.to_string()),
+    };
+    let hint = "in a container mount the host's and say where with --pod-logs; without it pods \
+                are shown by their uid";
+    [
+        feature(
+            "processes of others: which pod a network namespace is of",
+            access.processes.is_ok(),
+            access.processes.err().map_or_else(String::new, |why| {
+                format!(
+                    "{why}; use hostPID: true, or mount the host's /proc and say where with --proc"
+                )
+            }),
+        ),
+        feature(format!("names of pods at {logs} ({why})"), pods, hint),
+    ]
 }
 
 fn feature(what: impl Into<String>, ok: bool, remedy: impl Into<String>) -> Feature {

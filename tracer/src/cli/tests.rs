@@ -163,7 +163,7 @@ fn probes(#[case] options: &str, #[case] expected: Result<ProbeProto, &str>) {
 )]
 #[case(
     "check --from web",
-    "error: invalid value 'web' for '--from <ADDR[:PORT]|NET>': expected ADDR, NET/LEN, ADDR:PORT or [ADDR]:PORT"
+    "error: invalid value 'web' for '--from <ADDR[:PORT]|NET|POD>': expected ADDR, NET/LEN, ADDR:PORT, [ADDR]:PORT, NS/POD or \"pod NAME\""
 )]
 #[case(
     "check --probe 10.0.0.1 --probe-count 1001",

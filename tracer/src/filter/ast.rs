@@ -127,6 +127,8 @@ pub enum Atom {
     Drop,
     /// `pod NS/NAME`: to or from a pod whose name fits the patterns.
     Pod {
+        /// End.
+        side: Side,
         /// Kubernetes namespace.
         namespace: String,
         /// Name.
@@ -182,6 +184,15 @@ impl Expr {
             Self::Atom(_) => 1,
             Self::Not(e) => 1 + e.depth(),
             Self::And(v) | Self::Or(v) => 1 + v.iter().map(Self::depth).max().unwrap_or(0),
+        }
+    }
+
+    /// Has a primitive about pods.
+    pub fn names_pods(&self) -> bool {
+        match self {
+            Self::Atom(a) => matches!(a, Atom::Pod { .. }),
+            Self::Not(e) => e.names_pods(),
+            Self::And(v) | Self::Or(v) => v.iter().any(Self::names_pods),
         }
     }
 
@@ -323,7 +334,11 @@ impl fmt::Display for Atom {
             Self::Table(n) => write!(f, "table {}", table_name(*n)),
             Self::Reason(name) => write!(f, "reason {name}"),
             Self::Drop => f.write_str("drop"),
-            Self::Pod { namespace, name } => write!(f, "pod {namespace}/{name}"),
+            Self::Pod {
+                side,
+                namespace,
+                name,
+            } => write!(f, "{side}pod {namespace}/{name}"),
         }
     }
 }

@@ -57,7 +57,7 @@ impl Head {
             Kind::Own(Own::Mark) => "a mark such as 0x10 or 0x10/0xff",
             Kind::Own(Own::Table) => "a table: main, local, default or a number",
             Kind::Own(Own::Reason) => "the name of a drop reason",
-            Kind::Own(Own::Pod) => "NAMESPACE/NAME of a pod",
+            Kind::Own(Own::Pod) => "NAMESPACE/NAME or NAME of a pod",
         }
     }
 
@@ -65,6 +65,10 @@ impl Head {
     pub(super) fn check(self, at: usize) -> PResult<()> {
         let wrong = match (self.kind, self.only, self.side) {
             (Kind::Proto, Some(Only::Proto(_)), _) => "`proto` behind a protocol",
+            (Kind::Own(_), ..) if self.layer.is_some() => {
+                "`inner` and `outer` stand before addresses, ports and protocols only"
+            }
+            (Kind::Own(_), Some(_), _) => "a protocol stands before ports and addresses only",
             (Kind::Proto, _, Some(_)) => "`proto` has no source or destination",
             (Kind::Bare | Kind::Host | Kind::Net, Some(Only::Proto(p)), _) => {
                 let word = proto_keyword(p).unwrap_or("proto");
@@ -109,7 +113,7 @@ impl Head {
             _ => None,
         };
         let net = match self.kind {
-            Kind::Own(own) => return value::own(own, w),
+            Kind::Own(own) => return value::own(own, side, w),
             Kind::Port => return value::port(w).map(port),
             Kind::PortRange => return value::port_range(w).map(port),
             Kind::Proto => {

@@ -2,13 +2,16 @@
 //! of "and"s. The result accepts a superset, never less: a test that cannot be expressed is left
 //! out, and named in [`Lowered::rest`].
 
+use std::net::IpAddr;
+
 use tracer_abi::filter::{Clause, FilterProg, MAX_CLAUSES, TEST_FAMILY};
 
 use super::{
     ast::{Atom, Expr, Family, Layer, Side},
     clause::{Conj, Field, Slots, Test},
+    matches::pod_fits,
 };
-use crate::event::Proto;
+use crate::{event::Proto, inventory::Prefix};
 
 /// "and"s that are looked at before giving up.
 const MAX_CONJS: usize = 512;
@@ -62,7 +65,11 @@ impl Rest {
     }
 }
 
-pub(super) fn lower(expr: Option<&Expr>) -> Lowered {
+/// The addresses of the pods that fit a predicate on namespace and name; `None` when there may be
+/// some whose addresses are not known.
+pub type PodAddresses<'a> = dyn Fn(&dyn Fn(&str, &str) -> bool) -> Option<Vec<IpAddr>> + 'a;
+
+pub(super) fn lower(expr: Option<&Expr>, pods: &PodAddresses<'_>) -> Lowered {
     let everything = Lowered {
         prog: FilterProg::default(),
         exact: true,
@@ -75,6 +82,7 @@ pub(super) fn lower(expr: Option<&Expr>) -> Lowered {
     let mut lowering = Lowering {
         rest: Rest::default(),
         atoms: vec![],
+        pods,
     };
     let Ok(slots) = lowering.clauses(expr) else {
         return too_long(expr);
@@ -140,12 +148,13 @@ fn nothing() -> FilterProg {
 }
 
 /// One lowering: what is left over, and the text of the primitives by number.
-struct Lowering {
+struct Lowering<'a> {
     rest: Rest,
     atoms: Vec<String>,
+    pods: &'a PodAddresses<'a>,
 }
 
-impl Lowering {
+impl Lowering<'_> {
     /// All clauses, without those that others make superfluous.
     fn clauses(&mut self, expr: &Expr) -> Result<Vec<Slots>, TooMany> {
         let mut kept: Vec<Slots> = vec![];
@@ -193,6 +202,25 @@ impl Lowering {
         }
     }
 
+    /// Any of the addresses of the pods.
+    fn pod(&mut self, side: Side, pattern: (&str, &str)) -> Formula {
+        let Some(addresses) = (self.pods)(&|ns, name| pod_fits(pattern, (ns, name))) else {
+            return Formula::TRUE;
+        };
+        let hosts = addresses.into_iter().map(|address| {
+            let len = if address.is_ipv6() { 128 } else { 32 };
+            let host = Atom::Net {
+                layer: Layer::Inner,
+                side,
+                net: Prefix::new(address, len),
+            };
+            let atom = self.atoms.len();
+            self.atoms.push(host.to_string());
+            tests(&host, Layer::Inner, atom)
+        });
+        Formula::Or(hosts.collect())
+    }
+
     fn literal(&mut self, a: &Atom, view: Layer, negated: bool) -> Formula {
         let layer = match a {
             Atom::Net { layer, .. }
@@ -200,6 +228,15 @@ impl Lowering {
             | Atom::Family { layer, .. }
             | Atom::Proto { layer, .. } => *layer,
             Atom::Vni(_) => Layer::Outer,
+            Atom::Pod {
+                side,
+                namespace,
+                name,
+            } if !negated => {
+                // equal addresses in other places are told apart in user space
+                self.rest.add(a.to_string());
+                return self.pod(*side, (namespace, name));
+            }
             _ => {
                 self.rest.add(a.to_string());
                 return Formula::TRUE;

@@ -32,8 +32,17 @@ pub struct FlowFacts<'a> {
     pub reasons: Option<&'a [&'a str]>,
     /// Packets of it were dropped.
     pub dropped: Option<bool>,
-    /// Namespace and name of the pods at its ends.
-    pub pods: Option<&'a [(&'a str, &'a str)]>,
+    /// The pods at its ends.
+    pub pods: Option<PodFacts<'a>>,
+}
+
+/// Namespace and name of the pods at the ends of a flow: more than one where an end is translated.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct PodFacts<'a> {
+    /// At the source of the forward direction.
+    pub src: &'a [(&'a str, &'a str)],
+    /// At its destination.
+    pub dst: &'a [(&'a str, &'a str)],
 }
 
 impl<'a> FlowFacts<'a> {
@@ -304,11 +313,19 @@ impl Eye<'_> {
                 None => None,
             },
             Atom::Drop => f.dropped.or(f.reasons.map(|r| !r.is_empty())),
-            Atom::Pod { namespace, name } => Some(
-                f.pods?
-                    .iter()
-                    .any(|(ns, pod)| glob(namespace, ns) && glob(name, pod)),
-            ),
+            Atom::Pod {
+                side,
+                namespace,
+                name,
+            } => {
+                let wanted = |pods: &[(&str, &str)]| {
+                    pods.iter()
+                        .any(|(ns, pod)| pod_fits((namespace, name), (ns, pod)))
+                };
+                let (src, dst) = (wanted(f.pods?.src), wanted(f.pods?.dst));
+                let (src, dst) = if self.swap { (dst, src) } else { (src, dst) };
+                Some(ends(*side, src, dst))
+            }
             _ => None,
         }
     }
@@ -334,6 +351,11 @@ impl Eye<'_> {
             .map(|(netns, _)| *netns);
         Some(seen.chain(at_devs).any(wanted))
     }
+}
+
+/// The pod fits the patterns, both namespace and name.
+pub(super) fn pod_fits(pattern: (&str, &str), pod: (&str, &str)) -> bool {
+    glob(pattern.0, pod.0) && glob(pattern.1, pod.1)
 }
 
 /// `text` fits `pattern`, in which `*` stands for any characters.

@@ -26,7 +26,8 @@ use std::{fmt, str::FromStr};
 pub use ast::{Atom, Expr, Family, Layer, NetnsRef, Side};
 pub use error::FilterError;
 pub use lower::Lowered;
-pub use matches::{FlowFacts, Verdict};
+pub use lower::PodAddresses;
+pub use matches::{FlowFacts, PodFacts, Verdict};
 
 use crate::{event::NetnsId, inventory::Inventory};
 
@@ -91,7 +92,17 @@ impl Filter {
 
     /// The part that runs in the kernel, and what is left to test here.
     pub fn lower(&self) -> Lowered {
-        lower::lower(self.expr.as_ref())
+        lower::lower(self.expr.as_ref(), &|_| None)
+    }
+
+    /// The same, with pods as the addresses that they have now. Lower again when they change.
+    pub fn lower_with(&self, pods: &PodAddresses<'_>) -> Lowered {
+        lower::lower(self.expr.as_ref(), pods)
+    }
+
+    /// Asks for pods by name.
+    pub fn names_pods(&self) -> bool {
+        self.expr.as_ref().is_some_and(Expr::names_pods)
     }
 
     /// Tests a flow, as it is named and reversed: the caller shows it in the direction that

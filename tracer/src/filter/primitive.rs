@@ -1,13 +1,18 @@
 //! Primitives: qualifiers, then a value.
 
-use winnow::{Parser as _, combinator::opt, error::ErrMode, stream::Location as _};
+use winnow::{
+    Parser as _,
+    combinator::{alt, opt},
+    error::ErrMode,
+    stream::Location as _,
+};
 
 use super::{
     ast::{Atom, Expr, Family, Layer},
     head::{Head, Kind, Only},
     hint::{is_foreign, is_keyword, unknown},
     parse::{Fault, Input, PResult, fault, keyword, layer, side, values, word},
-    value::{self, BadValue, OWN, Value},
+    value::{self, BadValue, OWN, Own, Value},
 };
 use crate::event::Proto;
 
@@ -153,7 +158,8 @@ fn kind_word(input: &mut Input<'_>) -> PResult<Kind> {
 
 /// Behind `src` or `dst`: a keyword for the kind of value, or the value.
 fn typed(input: &mut Input<'_>, mut head: Head) -> PResult<Expr> {
-    if let Some(kind) = opt(kind_word).parse_next(input)? {
+    let pod = word.verify(|w: &str| w == "pod").value(Kind::Own(Own::Pod));
+    if let Some(kind) = opt(alt((pod, kind_word))).parse_next(input)? {
         head.kind = kind;
     }
     complete(input, head)

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use super::ast::{Atom, NetnsRef};
+use super::ast::{Atom, NetnsRef, Side};
 use crate::{
     event::{NetnsId, Proto},
     inventory::Prefix,
@@ -261,8 +261,8 @@ pub(super) const OWN: &[(&str, Own)] = &[
     ("pod", Own::Pod),
 ];
 
-/// The primitive `own` with the value `word`.
-pub(super) fn own(own: Own, word: &str) -> Value<Atom> {
+/// The primitive `own` with the value `word`; only a pod has a `side`.
+pub(super) fn own(own: Own, side: Side, word: &str) -> Value<Atom> {
     Ok(match own {
         Own::Dev => Atom::Dev(word.to_owned()),
         Own::Netns if word.bytes().all(|b| b.is_ascii_digit()) => {
@@ -288,21 +288,34 @@ pub(super) fn own(own: Own, word: &str) -> Value<Atom> {
             }
             Atom::Reason(name.to_owned())
         }
-        Own::Pod => match word.split_once('/') {
-            Some((ns, name)) if !ns.is_empty() && !name.is_empty() && !name.contains('/') => {
-                Atom::Pod {
-                    namespace: ns.to_owned(),
-                    name: name.to_owned(),
-                }
-            }
-            _ => {
-                return bad_hint(
-                    "expected NAMESPACE/NAME of a pod",
-                    format!("write `pod default/{word}`, or `pod */{word}` for any namespace"),
-                );
-            }
-        },
+        Own::Pod => pod(word, side)?,
     })
+}
+
+/// `NAMESPACE/NAME`, or `NAME` in any namespace.
+fn pod(word: &str, side: Side) -> Value<Atom> {
+    let (namespace, name) = word.split_once('/').unwrap_or(("*", word));
+    let fits = |text: &str, dots: bool| {
+        let letter = |c: char| {
+            c.is_ascii_lowercase() || c.is_ascii_digit() || "-*".contains(c) || dots && c == '.'
+        };
+        !text.is_empty() && text.chars().all(letter)
+    };
+    if fits(namespace, false) && fits(name, true) {
+        return Ok(Atom::Pod {
+            side,
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+        });
+    }
+    let lower = word.to_ascii_lowercase();
+    let hint = match word.split('/').count() {
+        1 | 2 if lower != word && pod(&lower, side).is_ok() => format!("write `pod {lower}`"),
+        _ => "names of pods have lower-case letters, digits, `-` and `.` in them; `*` stands for any \
+              characters"
+            .to_owned(),
+    };
+    bad_hint("expected NAMESPACE/NAME or NAME of a pod", hint)
 }
 
 /// `X` or `X/M`.

@@ -10,12 +10,13 @@ mod lookup;
 mod matching;
 mod names;
 mod netns;
+mod owner;
 mod program;
 mod role;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use serde::{Deserialize, Serialize};
 
@@ -26,6 +27,7 @@ pub use lookup::{AskedFor, Query, Transport};
 pub use matching::Match;
 pub use names::{DropReasons, Names, Symbols};
 pub use netns::Netns;
+pub use owner::{Owner, OwnerIndex, OwnerKind};
 pub use program::{Attached, TcHook, TcProgram};
 pub use role::assign_roles;
 
@@ -42,6 +44,13 @@ pub struct Inventory {
     pub home: NetnsId,
     /// The namespaces that are traced: the home one and the pods behind it.
     pub netns: BTreeMap<NetnsId, Netns>,
+    /// Who has addresses outside this node, as far as somebody told: pods of other nodes, nodes,
+    /// services.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub peers: BTreeMap<IpAddr, Owner>,
+    /// Follows from the rest.
+    #[serde(skip)]
+    pub index: OwnerIndex,
 }
 
 impl Inventory {

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Address, FdbEntry, Link, Neighbour, Route, Rule, TcHook, TcProgram};
+use super::{Address, FdbEntry, Link, Neighbour, Owner, Route, Rule, TcHook, TcProgram};
 use crate::event::{Ifindex, NetnsId};
 
 /// The network configuration of one namespace.
@@ -16,6 +16,9 @@ pub struct Netns {
     pub name: Option<String>,
     /// A process in it, when one was found.
     pub pid: Option<u32>,
+    /// The pod or container that it belongs to, as far as could be found out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<Owner>,
     /// True for a pod: entered only for what the node's story needs.
     pub edge: bool,
     /// Links by number.

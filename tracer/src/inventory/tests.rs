@@ -1,7 +1,5 @@
 //! Roles and lookups on configurations as they are found on nodes.
 
-use std::net::IpAddr;
-
 use rstest::rstest;
 
 use super::*;

@@ -20,7 +20,7 @@ pub mod watch;
 mod wire;
 
 pub use netns::NetnsSelection;
-pub use reader::read_inventory;
+pub use reader::{Reading, read_inventory};
 
 use crate::event::NetnsId;
 

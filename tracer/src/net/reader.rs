@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
+    path::Path,
 };
 
 use super::{
@@ -20,18 +21,30 @@ use crate::{
     inventory::{Inventory, Link, LinkKind, Netns, Role, assign_roles},
 };
 
-/// Reads the configuration of the selected namespaces, and says in whole sentences what is missing
-/// from it.
+/// What reading the configuration gives.
+#[derive(Clone, Debug, Default)]
+pub struct Reading {
+    /// The configuration; nobody's names yet.
+    pub inventory: Inventory,
+    /// What is missing from it, in whole sentences.
+    pub notes: Vec<String>,
+    /// A few processes of each namespace that was found, the lowest ids first.
+    pub processes: BTreeMap<NetnsId, Vec<u32>>,
+}
+
+/// Reads the configuration of the selected namespaces; `proc` is the procfs that leads to those of
+/// processes.
 ///
 /// Never waits for long: a kernel that does not answer is an error.
-pub fn read_inventory(selection: &NetnsSelection) -> Result<(Inventory, Vec<String>), NetError> {
-    let selection = selection.clone();
-    guarded(move |progress| Reader::new(progress)?.read(&selection))
+pub fn read_inventory(selection: &NetnsSelection, proc: &Path) -> Result<Reading, NetError> {
+    let (selection, proc) = (selection.clone(), proc.to_owned());
+    guarded(move |progress| Reader::new(progress, &proc)?.read(&selection))
 }
 
 /// What reading several namespaces shares.
 struct Reader<'a> {
     progress: &'a Progress,
+    proc: &'a Path,
     namespaces: Namespaces,
     defects: Defects,
     notes: Vec<String>,
@@ -40,18 +53,19 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    fn new(progress: &'a Progress) -> Result<Self, NetError> {
+    fn new(progress: &'a Progress, proc: &'a Path) -> Result<Self, NetError> {
         Ok(Self {
             progress,
-            namespaces: Namespaces::find()?,
+            proc,
+            namespaces: Namespaces::find(proc)?,
             defects: Defects::default(),
             notes: Vec::new(),
             unnamed_peers: 0,
         })
     }
 
-    fn read(mut self, selection: &NetnsSelection) -> Result<(Inventory, Vec<String>), NetError> {
-        let roots = selection.roots(&self.namespaces)?;
+    fn read(mut self, selection: &NetnsSelection) -> Result<Reading, NetError> {
+        let roots = selection.roots(&self.namespaces, self.proc)?;
         let Some((home, others)) = roots.split_first() else {
             return Err(NetError::UnknownNetns(String::new()));
         };
@@ -60,7 +74,7 @@ impl<'a> Reader<'a> {
             node: home.name.clone().unwrap_or_else(host_name),
             kernel: kernel_release(),
             home: home.id,
-            netns: BTreeMap::new(),
+            ..Inventory::default()
         };
         inventory.netns.insert(home.id, self.netns(home, None)?);
         assign_roles(&mut inventory);
@@ -80,7 +94,11 @@ impl<'a> Reader<'a> {
         }
         assign_roles(&mut inventory);
         self.note_defects();
-        Ok((inventory, self.notes))
+        Ok(Reading {
+            inventory,
+            processes: self.namespaces.processes(),
+            notes: self.notes,
+        })
     }
 
     /// Adds a namespace, or a note when it may not be entered or is gone.

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use crate::{cluster, filter::Filter, probe::Recording};
+use crate::{cluster, filter::Filter, names, probe::Recording};
 
 /// What a session looks at, and for how long.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -24,4 +24,6 @@ pub struct SessionConfig {
     pub btf: Option<PathBuf>,
     /// What was given of what the network is meant to do; the rest is read from the node's files.
     pub cluster: cluster::Given,
+    /// Where the names of pods and containers are looked up.
+    pub names: names::Sources,
 }

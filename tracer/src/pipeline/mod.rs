@@ -2,6 +2,7 @@
 
 mod config;
 mod feed;
+mod names;
 mod record;
 mod replay;
 mod session;

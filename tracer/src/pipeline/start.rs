@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, bail};
 use tracer_abi::offset::{ABSENT, Off};
 use tracing::debug;
 
-use super::SessionConfig;
+use super::{SessionConfig, names::PodNames};
 use crate::{
     cluster,
     diagnose::Intent,
@@ -23,6 +23,7 @@ pub(super) struct Started {
     pub(super) facts: KernelFacts,
     pub(super) inventory: Inventory,
     pub(super) selection: NetnsSelection,
+    pub(super) names: PodNames,
     pub(super) probe: Probe,
     pub(super) limits: Vec<Limit>,
     pub(super) intent: Intent,
@@ -33,17 +34,21 @@ pub(super) fn start(config: &SessionConfig) -> Result<Started> {
     // privileges first: without them every later error is only a consequence
     Features::read(config.btf.as_deref()).check_permitted()?;
     let intent = cluster::intent(&config.cluster)?;
-    let selection = NetnsSelection::from_args(&config.netns).enter_home()?;
+    let selection = NetnsSelection::from_args(&config.netns).enter_home(&config.names.proc)?;
     let (facts, inventory, btf) = thread::scope(|scope| {
         let facts = scope.spawn(|| KernelFacts::load(config.btf.as_deref()));
         let btf = scope.spawn(|| load_btf(config));
-        let inventory = net::read_inventory(&selection);
+        let inventory = net::read_inventory(&selection, &config.names.proc);
         (joined(facts), inventory, joined(btf))
     });
     let (facts, btf) = (facts??, btf??);
     facts.features.check()?;
-    let (inventory, notes) = inventory?;
-    let mut limits: Vec<Limit> = notes
+    let read = inventory?;
+    let mut names = PodNames::new(config.names.clone());
+    let mut inventory = read.inventory;
+    names.assign(&mut inventory, &read.processes);
+    let mut limits: Vec<Limit> = read
+        .notes
         .into_iter()
         .map(|n| limit(n, Question::Drops))
         .collect();
@@ -79,11 +84,12 @@ pub(super) fn start(config: &SessionConfig) -> Result<Started> {
         attach(&mut probe, *ifindex, name, &mut limits);
     }
     mark_tunnels(&probe, &inventory)?;
-    probe.set_filter(&config.filter.lower().prog)?;
+    probe.set_filter(&names.lower(&config.filter, &inventory).prog)?;
     Ok(Started {
         facts,
         inventory,
         selection,
+        names,
         probe,
         limits,
         intent,

@@ -11,7 +11,7 @@ use super::{
     ViewContext,
     check::{Judgement, Run, Verdict},
     intent, json, schema,
-    text::{self, Style},
+    text::{self, Text},
 };
 use crate::{
     diagnose::{AUDITED, Finding, Intent, Severity},
@@ -93,12 +93,13 @@ fn looked_at(inventory: &Inventory) -> String {
 }
 
 /// Verdict, what was used to judge, findings, what could not be read.
-pub fn report(style: Style, audit: &Audit<'_>, verdict: &Verdict) -> String {
+pub fn report(t: &Text<'_>, audit: &Audit<'_>, verdict: &Verdict) -> String {
+    let style = t.style;
     let mut out = text::verdict(style, verdict);
     out.push_str(&intent::line(style, audit.inventory, audit.intent));
     for finding in audit.findings {
         out.push('\n');
-        out.push_str(&text::finding(style, finding));
+        out.push_str(&text::finding(t, finding));
     }
     for limit in audit.limits {
         out.extend(["not read: ", &style.sentence(limit), "\n"]);

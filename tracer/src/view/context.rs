@@ -78,13 +78,14 @@ impl ViewContext<'_> {
         self.inventory.dev_name(netns, dev)
     }
 
-    /// The namespace's name, otherwise `net:[INODE]`.
+    /// The pod in the namespace, otherwise the namespace's name, otherwise `net:[INODE]`.
     pub(crate) fn netns(&self, netns: NetnsId) -> String {
-        let name = self
-            .inventory
-            .netns
-            .get(&netns)
-            .and_then(|n| n.name.clone());
+        let known = self.inventory.netns.get(&netns);
+        // runtimes give namespaces names of their own: `cni-5d2c…`
+        let owner = known
+            .and_then(|n| n.owner.as_ref())
+            .map(ToString::to_string);
+        let name = owner.or_else(|| known?.name.clone());
         name.filter(|_| !self.numeric)
             .unwrap_or_else(|| netns.to_string())
     }

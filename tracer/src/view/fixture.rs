@@ -9,7 +9,7 @@ use crate::{
         Counters, Dir, DropPlace, Encap, EncapKey, EncapKind, How, Ifindex, KtimeNs, NetnsId,
         Proto, RouteDecision, RouteKind, Tuple,
     },
-    inventory::{Inventory, Link, LinkKind, Netns, Role},
+    inventory::{Address, Inventory, Link, LinkKind, Netns, Owner, Role},
     model::{Decision, Direction, Drop, Flow, FlowId, Hop, Outcome, Scope, Snapshot, Step},
 };
 
@@ -107,7 +107,25 @@ pub(crate) fn inventory() -> Inventory {
         kernel: "6.18.44".into(),
         home: HOME,
         netns: BTreeMap::from([(HOME, home), (POD, pod)]),
+        ..Inventory::default()
     }
+}
+
+/// The same with pods that have names: `shop/web-0` behind `lxc-p1`, `shop/db-0` on another node.
+pub(crate) fn named_inventory() -> Inventory {
+    let mut inventory = inventory();
+    let home = inventory.netns.get_mut(&HOME).unwrap();
+    home.links.get_mut(&LXC).unwrap().peer_netns = Some(POD);
+    let pod = inventory.netns.get_mut(&POD).unwrap();
+    pod.owner = Some(Owner::pod("shop", "web-0", None));
+    pod.links.get_mut(&ETH0).unwrap().addresses = vec![Address {
+        address: ip("10.244.1.10"),
+        prefix_len: 32,
+        scope: 0,
+    }];
+    let db = Owner::pod("shop", "db-0", None);
+    inventory.peers.insert(ip("10.244.2.20"), db);
+    inventory
 }
 
 pub(crate) fn tuple(proto: Proto, src: &str, sport: u16, dst: &str, dport: u16) -> Tuple {

@@ -14,6 +14,7 @@ mod intent;
 pub mod json;
 pub mod junit;
 mod names;
+mod owners;
 pub mod report;
 pub mod schema;
 pub mod select;
@@ -26,3 +27,4 @@ pub(crate) mod fixture;
 
 pub use context::{Limit, Question, ViewContext, WallClock};
 pub use names::{errno_name, flow_name, table_label, translated_name};
+pub use owners::{Ends, Who};

@@ -2,11 +2,12 @@
 
 use std::{mem, sync::Arc};
 
+use super::owners::{Ends, Who};
 use crate::{
     diagnose::Finding,
     event::{Body, Encap, Event, Ifindex, NetnsId},
-    filter::{Filter, FlowFacts, Verdict},
-    inventory::Inventory,
+    filter::{Filter, FlowFacts, PodFacts, Verdict},
+    inventory::{Inventory, Owner},
     model::{Direction, Flow, Snapshot, Step},
 };
 
@@ -63,7 +64,9 @@ pub fn packet<'a>(
         return None;
     };
     let (dev, netns) = ([(p.key.netns, p.key.dev)], [p.key.netns]);
+    let pods = Pods::new(inventory, &Who::of_packet(inventory, p));
     let facts = FlowFacts {
+        pods: pods.facts(),
         devs: Some(&dev),
         netns: Some(&netns),
         ..FlowFacts::new(&p.key.tuple)
@@ -77,9 +80,49 @@ pub fn packet<'a>(
 
 /// A flow of which only the addresses are known, when either direction matches.
 pub fn tuple_matches(filter: &Filter, inventory: &Inventory, tuple: &crate::event::Tuple) -> bool {
-    filter
-        .matches_flow(&FlowFacts::new(tuple), inventory)
-        .is_match()
+    let who = Who {
+        ends: Ends {
+            src: inventory.owner_of(tuple.src),
+            dst: inventory.owner_of(tuple.dst),
+        },
+        far: None,
+    };
+    let pods = Pods::new(inventory, &who);
+    let facts = FlowFacts {
+        pods: pods.facts(),
+        ..FlowFacts::new(tuple)
+    };
+    filter.matches_flow(&facts, inventory).is_match()
+}
+
+/// The pods at the ends of a flow, as a filter asks for them.
+struct Pods<'a> {
+    known: bool,
+    src: Vec<(&'a str, &'a str)>,
+    dst: Vec<(&'a str, &'a str)>,
+}
+
+impl<'a> Pods<'a> {
+    fn new(inventory: &Inventory, who: &Who<'a>) -> Self {
+        let far = who.far.unwrap_or_default();
+        let pods = |near: Option<&'a Owner>, far: Option<&'a Owner>| {
+            let both = [near, far].into_iter().flatten();
+            both.filter_map(Owner::as_pod).collect()
+        };
+        Self {
+            known: inventory.has_owners(),
+            src: pods(who.ends.src, far.src),
+            dst: pods(who.ends.dst, far.dst),
+        }
+    }
+
+    /// Nothing is known on a node where no pod has a name.
+    fn facts(&self) -> Option<PodFacts<'_>> {
+        self.known.then_some(PodFacts {
+            src: &self.src,
+            dst: &self.dst,
+        })
+    }
 }
 
 /// The packet of an event out of a capture, when it matches. More is known of it than of a live
@@ -97,7 +140,9 @@ pub fn recorded<'a>(
     let (dev, netns) = ([(p.key.netns, p.key.dev)], [p.key.netns]);
     let encaps: Vec<Encap> = encap.into_iter().collect();
     let reasons: Vec<&str> = drop.iter().map(|(reason, _)| *reason).collect();
+    let pods = Pods::new(inventory, &Who::of_packet(inventory, p));
     let facts = FlowFacts {
+        pods: pods.facts(),
         encaps: &encaps,
         reply_encaps: &encaps,
         devs: Some(&dev),
@@ -152,7 +197,14 @@ pub(in crate::view) fn verdict(filter: &Filter, inventory: &Inventory, f: &Flow)
     tables.extend(f.route_failures.iter().map(|r| r.table));
     let reasons: Vec<&str> = drops.iter().map(|d| &*d.place.reason).collect();
     let far = f.far();
+    let who = if filter.names_pods() {
+        Who::of_flow(inventory, f)
+    } else {
+        Who::default()
+    };
+    let pods = Pods::new(inventory, &who);
     let facts = FlowFacts {
+        pods: pods.facts(),
         nat: far.as_ref(),
         encaps: &encaps(&f.forward),
         reply_encaps: &encaps(&f.reply),
@@ -242,5 +294,26 @@ mod tests {
         assert_eq!((turned.forward.packets, turned.reply.packets), (2, 3));
         let (s, _) = selected("host 10.244.2.20", vec![f.clone()]);
         assert_eq!(*s.flows[0], f);
+    }
+
+    #[rstest]
+    #[case("pod shop/web-0", 1)]
+    #[case("pod web-*", 1)]
+    #[case("src pod web-0 and dst pod db-0", 1)]
+    // the flow turned round
+    #[case("src pod db-0", 1)]
+    #[case("pod shop/web-1", 0)]
+    #[case("src and dst pod web-0", 0)]
+    #[case("not pod shop/web-1", 1)]
+    #[case("not pod shop/web-0", 0)]
+    fn pods_are_known_by_the_way_of_a_flow(#[case] filter: &str, #[case] n: usize) {
+        let filter = Filter::parse(filter).unwrap();
+        let snapshot = fixture::snapshot(vec![fixture::tunnelled(Forwarded(ETH0))]);
+        let inventory = fixture::named_inventory();
+        let (s, _) = select(&filter, &inventory, &snapshot, &[]);
+        assert_eq!(s.flows.len(), n);
+        // and nothing without names
+        let (s, _) = select(&filter, &fixture::inventory(), &snapshot, &[]);
+        assert_eq!(s.flows.len(), 0);
     }
 }

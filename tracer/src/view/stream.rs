@@ -144,6 +144,8 @@ pub struct Packet {
     /// In a capture: it ended here.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dropped: Option<PacketEnd>,
+    /// Who is at its ends; `null` when nobody is known by name.
+    pub names: Option<Box<schema::Names>>,
 }
 
 /// Where and why a packet ended.
@@ -269,6 +271,7 @@ pub fn recorded<'a>(
         tcp_flags: p.tcp_flags,
         ip_id: p.ip_id,
         id: (id != 0).then_some(id),
+        names: schema::Names::new(&cx.who_sent(p)).map(Box::new),
         dropped: drop.map(|(reason, symbol)| PacketEnd {
             reason: reason.to_owned(),
             symbol: symbol.to_owned(),

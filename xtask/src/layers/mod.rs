@@ -44,6 +44,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     // the edges: they ask the machine and produce core types
     ("kernel", &["abi", "inventory", "event"]),
     ("net", &["inventory", "event"]),
+    ("names", &["inventory", "event"]),
     ("probe", &["abi", "event", "filter", "kernel", "inventory"]),
     ("terminal", &["view"]),
     ("cluster", &["diagnose", "inventory"]),
@@ -66,6 +67,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "view",
             "kernel",
             "net",
+            "names",
             "probe",
             "capture",
             "cluster",
@@ -84,6 +86,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "view",
             "kernel",
             "net",
+            "names",
             "probe",
             "capture",
             "terminal",

@@ -49,10 +49,10 @@ pub struct CheckArgs {
     #[arg(value_name = "FILTER")]
     pub filter: Vec<String>,
     /// Only flows from there; with FILTER both must match
-    #[arg(long, value_name = "ADDR[:PORT]|NET")]
+    #[arg(long, value_name = "ADDR[:PORT]|NET|POD")]
     pub from: Option<Endpoint>,
     /// Only flows to there
-    #[arg(long, value_name = "ADDR[:PORT]|NET")]
+    #[arg(long, value_name = "ADDR[:PORT]|NET|POD")]
     pub to: Option<Endpoint>,
     /// Judge as soon as N matching packets were seen
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]

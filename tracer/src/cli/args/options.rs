@@ -9,6 +9,7 @@ use crate::{
     diagnose::Mode,
     filter::Filter,
     inventory::Prefix,
+    names::Sources,
     pipeline::SessionConfig,
 };
 
@@ -34,7 +35,7 @@ pub struct Options {
         global = true
     )]
     pub output: Format,
-    /// Numbers instead of names for tables, namespaces and errors
+    /// Numbers instead of names for pods, tables, namespaces and errors
     #[arg(short, long, global = true)]
     pub numeric: bool,
     /// Only what was asked for: no summary (check: the verdict alone)
@@ -61,6 +62,12 @@ pub struct Options {
     /// TOML file with mode, `pod_cidrs`, `node_cidrs` and nodes (docs/cluster.md)
     #[arg(long, value_name = "FILE", global = true)]
     pub cluster: Option<PathBuf>,
+    /// The host's procfs, where processes and their namespaces are looked up (default: /proc)
+    #[arg(long, value_name = "DIR", global = true)]
+    pub proc: Option<PathBuf>,
+    /// Logs of pods, whose directories tell their names (default: /var/log/pods)
+    #[arg(long, value_name = "DIR", global = true)]
+    pub pod_logs: Option<PathBuf>,
     /// Type information instead of /sys/kernel/btf/vmlinux
     #[arg(long, value_name = "FILE", global = true)]
     pub btf: Option<PathBuf>,
@@ -111,6 +118,16 @@ impl Options {
             duration: None,
             btf: self.btf.clone(),
             cluster: self.cluster(),
+            names: self.names(),
+        }
+    }
+
+    /// Where the names of pods and containers are looked up.
+    pub fn names(&self) -> Sources {
+        let default = Sources::default();
+        Sources {
+            proc: self.proc.clone().unwrap_or(default.proc),
+            pod_logs: self.pod_logs.clone().unwrap_or(default.pod_logs),
         }
     }
 

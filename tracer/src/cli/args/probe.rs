@@ -22,7 +22,7 @@ pub struct ProbeArgs {
     /// What to send: tcp (SYN; the default with a port), udp, icmp (echo; the default without)
     #[arg(long, value_enum, value_name = "PROTO", requires = "probe")]
     pub probe_proto: Option<ProbeProto>,
-    /// Send from this namespace: NAME, PID or INODE; otherwise from tracer's own
+    /// Send from this namespace: NAME, PID, INODE or a pod ([NS/]POD); otherwise from tracer's own
     #[arg(long, value_name = "NETNS", requires = "probe")]
     pub probe_netns: Option<String>,
     /// How many packets (tcp: attempts to connect) [default: 3]

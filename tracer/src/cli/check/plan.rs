@@ -2,14 +2,15 @@
 
 use std::fs;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use clap::Parser as _;
 
 use super::file::{self, Table};
 use crate::{
     cli::args::{CheckArgs, CheckCommand, DEFAULT_TIME, Options, ProbeProto},
     filter::Filter,
-    net::netns,
+    names::{Resolver, Sources},
+    net::netns::{self, Found, Namespaces},
     traffic::{Kind, Order},
     view::check::Expectations,
 };
@@ -53,8 +54,9 @@ pub(super) struct Usage(pub(super) String);
 impl Plan {
     /// Reads what was given. A [`Usage`] error is one of the arguments or of the file.
     pub(super) fn new(options: &Options, command: &CheckCommand) -> Result<Self> {
+        let names = options.names();
         let Some(path) = &command.file else {
-            let check = Check::new(None, &command.check, options.count)?;
+            let check = Check::new(None, &command.check, options.count, &names)?;
             return Ok(Self {
                 checks: vec![check],
                 many: false,
@@ -76,11 +78,11 @@ impl Plan {
                 |e: &dyn std::fmt::Display| Usage(format!("{shown}: check {:?}: {e}", table.name));
             let args = Table::try_parse_from(&table.words)
                 .map_err(|e| wrong(&file::in_a_file(&e.to_string())))?;
-            Check::new(Some(table.name.clone()), &args.check, None).map_err(|e| {
-                match e.downcast::<Usage>() {
-                    Ok(usage) => wrong(&usage).into(),
-                    Err(e) => e.context(format!("{shown}: check {:?}", table.name)),
-                }
+            Check::new(Some(table.name.clone()), &args.check, None, &names).map_err(|e| match e
+                .downcast::<Usage>()
+            {
+                Ok(usage) => wrong(&usage).into(),
+                Err(e) => e.context(format!("{shown}: check {:?}", table.name)),
             })
         });
         Ok(Self {
@@ -108,13 +110,18 @@ impl Plan {
 }
 
 impl Check {
-    fn new(name: Option<String>, args: &CheckArgs, count: Option<u64>) -> Result<Self> {
+    fn new(
+        name: Option<String>,
+        args: &CheckArgs,
+        count: Option<u64>,
+        names: &Sources,
+    ) -> Result<Self> {
         let e = &args.expect;
         if let Some(id) = e.fail_on.iter().find(|id| e.ignore.contains(id)) {
             let text = format!("--fail-on {id} and --ignore {id} exclude each other");
             return Err(Usage(text).into());
         }
-        let probe = probe(args)?;
+        let probe = probe(args, names)?;
         let mut text = args.filter_text();
         if let Some(probe) = &probe
             && text.trim().is_empty()
@@ -134,7 +141,7 @@ impl Check {
 }
 
 /// What to send; its namespace is looked up now, so that a wrong name is told at once.
-fn probe(args: &CheckArgs) -> Result<Option<Probe>> {
+fn probe(args: &CheckArgs, names: &Sources) -> Result<Option<Probe>> {
     let p = &args.probe;
     let Some((target, proto)) = p.proto().map_err(Usage)? else {
         return Ok(None);
@@ -143,7 +150,7 @@ fn probe(args: &CheckArgs) -> Result<Option<Probe>> {
     let netns = p
         .probe_netns
         .as_deref()
-        .map(netns::find)
+        .map(|name| find_netns(name, names))
         .transpose()
         .context("--probe-netns")?;
     let order = Order {
@@ -164,6 +171,19 @@ fn probe(args: &CheckArgs) -> Result<Option<Probe>> {
         order,
         netns: p.probe_netns.clone(),
     }))
+}
+
+/// A namespace by its name, process or inode, otherwise that of a pod.
+fn find_netns(name: &str, names: &Sources) -> Result<Found> {
+    let unknown = match netns::find(name, &names.proc) {
+        Ok(found) => return Ok(found),
+        Err(e) => e,
+    };
+    let all = Namespaces::find(&names.proc)?;
+    match Resolver::new(names.clone()).find(name, &all.processes()) {
+        Ok(id) => all.get(id).cloned().ok_or_else(|| unknown.into()),
+        Err(why) => bail!("{unknown}; and {why}"),
+    }
 }
 
 /// The flows of a probe.

@@ -98,8 +98,11 @@ fn fact_atom() -> impl Strategy<Value = Atom> {
         (0u32..300).prop_map(Atom::Table),
         "[A-Z*][A-Z0-9_*]{0,9}".prop_map(Atom::Reason),
         Just(Atom::Drop),
-        ("[a-z*]{1,5}", "[a-z0-9*-]{1,5}")
-            .prop_map(|(namespace, name)| Atom::Pod { namespace, name }),
+        (side(), "[a-z*]{1,5}", "[a-z0-9*-]{1,5}").prop_map(|(side, namespace, name)| Atom::Pod {
+            side,
+            namespace,
+            name
+        }),
     ]
 }
 

@@ -126,8 +126,20 @@ const TEXTS: &[(&str, &str)] = &[
         "expected an address, a port or a protocol behind `inner` or `outer`\n  outer\n       ^",
     ),
     (
-        "pod web-0",
-        "expected NAMESPACE/NAME of a pod\n  pod web-0\n      ^^^^^\nhint: write `pod default/web-0`, or `pod */web-0` for any namespace",
+        "pod Web-0",
+        "expected NAMESPACE/NAME or NAME of a pod\n  pod Web-0\n      ^^^^^\nhint: write `pod web-0`",
+    ),
+    (
+        "src pod a/b/c",
+        "expected NAMESPACE/NAME or NAME of a pod\n  src pod a/b/c\n          ^^^^^\nhint: names of pods have lower-case letters, digits, `-` and `.` in them; `*` stands for any characters",
+    ),
+    (
+        "inner src pod web",
+        "`inner` and `outer` stand before addresses, ports and protocols only\n  inner src pod web\n                ^",
+    ),
+    (
+        "pod",
+        "expected NAMESPACE/NAME or NAME of a pod\n  pod\n     ^",
     ),
     ("vni", "expected a VNI\n  vni\n     ^"),
     (

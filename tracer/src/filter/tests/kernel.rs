@@ -12,7 +12,7 @@ use tracer_abi::{
 use super::arb;
 use crate::{
     event::{Encap, EncapKind, Tuple},
-    filter::{Filter, FlowFacts, Lowered},
+    filter::{Filter, FlowFacts, Lowered, PodFacts},
     inventory::Inventory,
 };
 
@@ -97,7 +97,10 @@ proptest! {
             devs: known.then_some(&[]),
             marks: known.then_some(&[0]),
             tables: known.then_some(&[254]),
-            pods: known.then_some(&[("a", "b")]),
+            pods: known.then_some(PodFacts {
+                src: &[("a", "b")],
+                dst: &[],
+            }),
             ..FlowFacts::new(&t)
         };
         let (inner, outer) = packet(&t, encap.as_ref());

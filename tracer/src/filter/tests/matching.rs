@@ -2,7 +2,7 @@
 
 use crate::{
     event::{Encap, EncapKey, EncapKind, Ifindex, NetnsId, Proto, Tuple},
-    filter::{Filter, FlowFacts, Verdict},
+    filter::{Filter, FlowFacts, PodFacts, Verdict},
     inventory::{Inventory, Link, LinkKind, Netns, Role},
 };
 
@@ -199,7 +199,10 @@ fn facts() {
         tables: Some(&[254, 100]),
         reasons: Some(&["NEIGH_FAILED"]),
         dropped: Some(true),
-        pods: Some(&[("default", "web-0")]),
+        pods: Some(PodFacts {
+            src: &[("default", "web-0")],
+            dst: &[("shop", "db-0")],
+        }),
         ..FlowFacts::new(&t)
     };
     let yes = [
@@ -221,6 +224,10 @@ fn facts() {
         "drop",
         "pod default/web-0",
         "pod */web-*",
+        "pod web-0",
+        "src pod web-0 and dst pod shop/db-0",
+        "dst pod web-0 and src pod shop/db-0",
+        "not pod web-1",
         "dev eth0 and src port 80",
         "not table 7",
     ];
@@ -236,6 +243,9 @@ fn facts() {
         "not drop",
         "pod kube-system/web-0",
         "pod default/web",
+        "src and dst pod web-0",
+        "src pod web-0 and src pod shop/db-0",
+        "not pod web-0",
         "drop and udp",
     ];
     for filter in yes {

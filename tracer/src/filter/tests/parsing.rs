@@ -92,6 +92,7 @@ fn forms() {
         ("drop", "drop"),
         ("pod default/web-0", "pod default/web-0"),
         ("pod */web-*", "pod */web-*"),
+        ("src pod web.v1 or c/d", "src pod */web.v1 or src pod c/d"),
     ];
     for (text, want) in table {
         assert_eq!(canonical(text), want, "{text:?}");

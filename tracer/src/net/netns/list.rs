@@ -11,6 +11,8 @@ use crate::{event::NetnsId, net::NetError};
 
 /// Where `ip netns` and container runtimes keep named namespaces.
 const NAMED: &str = "/run/netns";
+/// Processes of one namespace that are kept: the first few are those that make a container.
+const PIDS: usize = 8;
 
 /// A namespace that was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +23,8 @@ pub struct Found {
     pub name: Option<String>,
     /// The lowest process id in it.
     pub pid: Option<u32>,
+    /// That and the next ones, a few.
+    pub pids: Vec<u32>,
     /// A file to enter it by.
     pub path: PathBuf,
 }
@@ -34,11 +38,11 @@ pub struct Namespaces {
 }
 
 impl Namespaces {
-    /// Looks into `/run/netns` and `/proc`.
-    pub fn find() -> Result<Self, NetError> {
+    /// Looks into `/run/netns` and the procfs at `proc`.
+    pub fn find(proc: &Path) -> Result<Self, NetError> {
         let mut found = Self::default();
         found.add_own()?;
-        found.add_processes();
+        found.add_processes(proc);
         found.add_named();
         Ok(found)
     }
@@ -54,7 +58,7 @@ impl Namespaces {
         if name.is_empty() || name.contains('/') || name.starts_with('.') {
             return None;
         }
-        let id = inode(Path::new(NAMED).join(name).to_str()?).ok()?;
+        let id = inode(&Path::new(NAMED).join(name)).ok()?;
         self.get(id)
     }
 
@@ -74,19 +78,29 @@ impl Namespaces {
             id,
             name: None,
             pid: None,
+            pids: Vec::new(),
             path: path.into(),
         })
     }
 
-    fn add_processes(&mut self) {
-        let mut pids: Vec<u32> = names("/proc").filter_map(|n| n.parse().ok()).collect();
+    /// A few processes of each namespace.
+    pub fn processes(&self) -> BTreeMap<NetnsId, Vec<u32>> {
+        let all = self.iter().filter(|f| !f.pids.is_empty());
+        all.map(|f| (f.id, f.pids.clone())).collect()
+    }
+
+    fn add_processes(&mut self, proc: &Path) {
+        let mut pids: Vec<u32> = names(proc).filter_map(|n| n.parse().ok()).collect();
         pids.sort_unstable();
         for pid in pids {
-            let path = format!("/proc/{pid}/ns/net");
+            let path = proc.join(format!("{pid}/ns/net"));
             match inode(&path) {
                 Ok(id) => {
-                    let found = self.entry(id, Path::new(&path));
+                    let found = self.entry(id, &path);
                     found.pid.get_or_insert(pid);
+                    if found.pids.len() < PIDS {
+                        found.pids.push(pid);
+                    }
                 }
                 Err(e) if e.kind() == std::io::ErrorKind::PermissionDenied => self.hidden += 1,
                 // it ended meanwhile, or is a zombie
@@ -96,18 +110,14 @@ impl Namespaces {
     }
 
     fn add_named(&mut self) {
-        let mut all: Vec<String> = names(NAMED).collect();
+        let mut all: Vec<String> = names(Path::new(NAMED)).collect();
         all.sort_unstable();
         for name in all {
             let path = Path::new(NAMED).join(&name);
             // a name whose namespace is not mounted (yet) is a plain file of another file system
             let is_netns = nix::sys::statfs::statfs(&path)
                 .is_ok_and(|s| s.filesystem_type() == nix::sys::statfs::NSFS_MAGIC);
-            let Some(id) = path
-                .to_str()
-                .and_then(|p| inode(p).ok())
-                .filter(|_| is_netns)
-            else {
+            let Some(id) = inode(&path).ok().filter(|_| is_netns) else {
                 continue;
             };
             let found = self.entry(id, &path);
@@ -121,7 +131,7 @@ impl Namespaces {
 }
 
 /// The names in a directory; none when it cannot be read.
-fn names(directory: &str) -> impl Iterator<Item = String> {
+fn names(directory: &Path) -> impl Iterator<Item = String> {
     let entries = fs::read_dir(directory).into_iter().flatten().flatten();
     entries.filter_map(|e| e.file_name().into_string().ok())
 }

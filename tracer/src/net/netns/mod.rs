@@ -10,7 +10,7 @@ pub use list::{Found, Namespaces};
 pub(super) use peer::peers;
 pub use select::{NetnsSelection, find};
 
-use std::{fs, os::unix::fs::MetadataExt as _};
+use std::{fs, os::unix::fs::MetadataExt as _, path::Path};
 
 use super::NetError;
 use crate::event::NetnsId;
@@ -20,14 +20,14 @@ const OWN: &str = "/proc/thread-self/ns/net";
 
 /// The namespace that the calling thread is in.
 pub fn current() -> Result<NetnsId, NetError> {
-    inode(OWN).map_err(|source| NetError::File {
+    inode(Path::new(OWN)).map_err(|source| NetError::File {
         path: OWN.into(),
         source,
     })
 }
 
 /// The inode number of a namespace file. They are below 2^32.
-fn inode(path: &str) -> std::io::Result<NetnsId> {
+fn inode(path: &Path) -> std::io::Result<NetnsId> {
     let number = fs::metadata(path)?.ino();
     Ok(NetnsId(u32::try_from(number).unwrap_or(0)))
 }

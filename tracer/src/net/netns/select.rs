@@ -1,5 +1,7 @@
 //! Which namespaces a session looks at.
 
+use std::path::Path;
+
 use super::{Found, Namespaces, current};
 use crate::net::NetError;
 
@@ -30,12 +32,13 @@ impl NetnsSelection {
 
     /// Makes the first named namespace the one of the calling thread, and of every thread that it
     /// starts from now on: devices are attached by their number there. Returns what to read then:
-    /// a single name stands for that node with the pods behind it.
-    pub fn enter_home(self) -> Result<Self, NetError> {
+    /// a single name stands for that node with the pods behind it. `proc` is the procfs in which
+    /// processes are looked up.
+    pub fn enter_home(self, proc: &Path) -> Result<Self, NetError> {
         let Self::Named(mut names) = self else {
             return Ok(self);
         };
-        let roots = Self::Named(names.clone()).roots(&Namespaces::find()?)?;
+        let roots = Self::Named(names.clone()).roots(&Namespaces::find(proc)?, proc)?;
         if let Some(home) = roots.first() {
             super::enter(home)?;
         }
@@ -49,7 +52,11 @@ impl NetnsSelection {
     }
 
     /// The namespaces that are asked for, home first and each once. Pods are not among them.
-    pub(in crate::net) fn roots(&self, all: &Namespaces) -> Result<Vec<Found>, NetError> {
+    pub(in crate::net) fn roots(
+        &self,
+        all: &Namespaces,
+        proc: &Path,
+    ) -> Result<Vec<Found>, NetError> {
         let home = || -> Result<Found, NetError> {
             let home = current()?;
             let unknown = || NetError::UnknownNetns(home.to_string());
@@ -65,7 +72,7 @@ impl NetnsSelection {
                 for name in names {
                     roots.push(match name.as_str() {
                         "self" => home()?,
-                        name => by_name(all, name)?,
+                        name => by_name(all, name, proc)?,
                     });
                 }
                 roots
@@ -77,16 +84,16 @@ impl NetnsSelection {
     }
 }
 
-/// The namespace with this name, process id or inode.
-pub fn find(name: &str) -> Result<Found, NetError> {
-    by_name(&Namespaces::find()?, name)
+/// The namespace with this name, process id or inode; `proc` is the procfs of the processes.
+pub fn find(name: &str, proc: &Path) -> Result<Found, NetError> {
+    by_name(&Namespaces::find(proc)?, name, proc)
 }
 
 /// By name, process id or inode, in this order: a namespace may be called `1234`.
-fn by_name(all: &Namespaces, name: &str) -> Result<Found, NetError> {
+fn by_name(all: &Namespaces, name: &str, proc: &Path) -> Result<Found, NetError> {
     let number: Option<u32> = name.parse().ok();
     let of_process = |pid: u32| {
-        let id = super::inode(&format!("/proc/{pid}/ns/net")).ok()?;
+        let id = super::inode(&proc.join(format!("{pid}/ns/net"))).ok()?;
         all.get(id)
     };
     all.named(name)
@@ -116,10 +123,11 @@ mod tests {
 
     #[test]
     fn the_own_namespace_is_found_by_each_of_its_names() {
-        let all = Namespaces::find().unwrap();
+        let proc = Path::new("/proc");
+        let all = Namespaces::find(proc).unwrap();
         let home = current().unwrap();
         for name in ["self", &std::process::id().to_string(), &home.0.to_string()] {
-            let roots = selection(&[name, name]).roots(&all).unwrap();
+            let roots = selection(&[name, name]).roots(&all, proc).unwrap();
             let ids: Vec<_> = roots.iter().map(|r| r.id).collect();
             assert_eq!(ids, [home], "{name}");
         }
@@ -127,9 +135,10 @@ mod tests {
 
     #[test]
     fn an_unknown_name_is_refused() {
-        let all = Namespaces::find().unwrap();
+        let proc = Path::new("/proc");
+        let all = Namespaces::find(proc).unwrap();
         for name in ["", "no-such-namespace", "../netns", "4294967295"] {
-            let error = by_name(&all, name).unwrap_err().to_string();
+            let error = by_name(&all, name, proc).unwrap_err().to_string();
             assert!(error.contains("no network namespace"), "{name}: {error}");
         }
     }

@@ -42,6 +42,7 @@ struct Flow<'a> {
     dst: IpAddr,
     dport: Option<u16>,
     from: &'static str,
+    names: Option<schema::Names>,
     #[serde(flatten)]
     totals: Totals,
     last_seen: LastSeen<'a>,
@@ -137,6 +138,7 @@ fn flow<'a>(files: &Captures<'a>, f: &'a crate::compare::FlowCompared) -> Flow<'
             Node::A => "a",
             Node::B => "b",
         },
+        names: schema::Names::new(&files.who(f)),
         totals: totals(&f.totals),
         last_seen: LastSeen {
             node,

@@ -7,7 +7,7 @@ pub use json::{Compare, object};
 use std::fmt::Write as _;
 
 use super::{
-    flow_name,
+    Ends, Who, flow_name,
     text::{Style, Tone},
 };
 use crate::compare::{Compared, FlowCompared, Node, Side, Totals};
@@ -29,6 +29,8 @@ pub struct Captures<'a> {
     pub a: (&'a Side, &'a str),
     /// The second file and its name.
     pub b: (&'a Side, &'a str),
+    /// No names.
+    pub numeric: bool,
 }
 
 impl<'a> Captures<'a> {
@@ -37,6 +39,24 @@ impl<'a> Captures<'a> {
             Node::A => &self.a.0.inventory.node,
             Node::B => &self.b.0.inventory.node,
         }
+    }
+
+    /// Who is at the ends of what was sent by a node, as each node knows its own.
+    fn who(&self, f: &FlowCompared) -> Who<'a> {
+        if self.numeric {
+            return Who::default();
+        }
+        let (a, b) = (&self.a.0.inventory, &self.b.0.inventory);
+        let (from, to) = match f.from {
+            Node::A => (a, b),
+            Node::B => (b, a),
+        };
+        let (src, dst) = (f.tuple.src, f.tuple.dst);
+        let ends = Ends {
+            src: from.owner_of(src).or_else(|| to.peers.get(&src)),
+            dst: to.owner_of(dst).or_else(|| from.peers.get(&dst)),
+        };
+        Who { ends, far: None }
     }
 
     fn other(&self, node: Node) -> &'a str {
@@ -151,7 +171,11 @@ fn flow(style: Style, files: &Captures<'_>, f: &FlowCompared) -> String {
         style.name(files.node(f.from)),
         style.name(files.other(f.from)),
     );
-    let mut out = format!("\n{}\n", flow_name(&f.tuple));
+    let who = files
+        .who(f)
+        .text("")
+        .map_or_else(String::new, |w| format!(" ({w})"));
+    let mut out = format!("\n{}{}\n", flow_name(&f.tuple), style.sentence(&who));
     let _infallible = write!(
         out,
         "  {from} > {to}: {} sent, {} received",

@@ -120,6 +120,14 @@ pub fn finding<'a>(cx: &ViewContext<'_>, f: &'a diagnose::Finding) -> schema::Fi
             dev: f.subject.dev.map(|(netns, dev)| cx.dev(netns, dev)),
             address: f.subject.address,
             flows: f.subject.flows.len(),
+            names: cx
+                .who_in(f)
+                .into_iter()
+                .map(|(of, owner)| schema::Named {
+                    of,
+                    owner: owner.clone(),
+                })
+                .collect(),
         },
         evidence: &f.evidence,
         next: &f.next,
@@ -159,6 +167,7 @@ pub fn flow(cx: &ViewContext<'_>, f: &model::Flow) -> schema::Flow {
         icmp_errors: fwd.icmp.iter().map(|s| icmp_error(cx, s)).collect(),
         route_failures: f.route_failures.iter().map(route_failure).collect(),
         nat: f.far().as_ref().map(nat),
+        names: schema::Names::new(&cx.who(f)),
     }
 }
 
@@ -258,6 +267,7 @@ fn hop(cx: &ViewContext<'_>, h: &model::Hop) -> schema::Hop {
         vlan: Some(h.vlan).filter(|v| *v != 0),
         mark: h.mark,
         nat: h.wire.as_ref().map(nat),
+        behind: cx.behind(h.netns, h.dev).cloned(),
     }
 }
 
@@ -321,6 +331,7 @@ pub fn drop(cx: &ViewContext<'_>, d: &model::Drop) -> schema::Drop {
         netns: p.netns.map(|n| n.0),
         symbol: p.symbol.to_string(),
         summary: (cx.meaning)(&p.reason, &p.symbol, d.route.map_or(0, |r| r.errno)),
+        behind: cx.who_at(p).cloned(),
     }
 }
 

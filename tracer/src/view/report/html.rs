@@ -57,11 +57,11 @@ fn findings(out: &mut String, p: &Page<'_>) {
         out.push_str("<p class=\"good\">Nothing is wrong as far as tracer can tell.</p>\n");
     }
     for f in p.findings {
-        finding(out, f);
+        finding(out, p, f);
     }
 }
 
-fn finding(out: &mut String, f: &Finding) {
+fn finding(out: &mut String, p: &Page<'_>, f: &Finding) {
     let severity = f.severity.name();
     let _infallible = write!(
         out,
@@ -70,9 +70,10 @@ fn finding(out: &mut String, f: &Finding) {
         escaped(f.id),
         escaped(&f.summary)
     );
-    if !f.evidence.is_empty() {
+    let names = p.text.cx.names_in(f);
+    if !f.evidence.is_empty() || names.is_some() {
         out.push_str("<ul class=\"evidence\">\n");
-        for line in &f.evidence {
+        for line in f.evidence.iter().chain(&names) {
             let _infallible = writeln!(out, "<li>{}</li>", escaped(line));
         }
         out.push_str("</ul>\n");
@@ -101,7 +102,7 @@ fn ways(out: &mut String, p: &Page<'_>) {
 }
 
 fn flow(out: &mut String, p: &Page<'_>, f: &Flow) {
-    let name = flow_name(&f.id.tuple);
+    let name = format!("{}{}", flow_name(&f.id.tuple), p.text.who(f));
     let state = p.text.state(f);
     let _infallible = writeln!(
         out,

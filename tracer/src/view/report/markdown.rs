@@ -23,7 +23,8 @@ pub fn markdown(p: &Page<'_>) -> String {
             f.id,
             escaped(&f.summary)
         );
-        for line in &f.evidence {
+        let names = p.text.cx.names_in(f);
+        for line in f.evidence.iter().chain(&names) {
             let _infallible = writeln!(out, "- {}", code(line));
         }
         if !f.next.is_empty() {

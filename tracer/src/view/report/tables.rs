@@ -46,7 +46,7 @@ pub(super) fn all(p: &Page<'_>) -> Vec<Table> {
 fn flows(p: &Page<'_>) -> Table {
     let row = |f: &Flow| {
         vec![
-            flow_name(&f.id.tuple),
+            format!("{}{}", flow_name(&f.id.tuple), p.text.who(f)),
             p.text.state(f).text,
             f.forward.packets.to_string(),
             f.reply.packets.to_string(),
@@ -82,7 +82,7 @@ fn drops(p: &Page<'_>) -> Table {
         ]
     };
     for f in &p.snapshot.flows {
-        let name = flow_name(&f.id.tuple);
+        let name = format!("{}{}", flow_name(&f.id.tuple), p.text.who(f));
         for x in f.forward.drops.iter().chain(&f.reply.drops) {
             rows.push((x.count, of(&name, x)));
         }

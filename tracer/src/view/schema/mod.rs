@@ -5,15 +5,21 @@
 //! is in `schema`. `docs/json.md` describes them.
 
 mod check;
+mod finding;
 mod intent;
+mod names;
 mod nat;
 
 use std::{net::IpAddr, sync::Arc};
 
 use serde::Serialize;
 
+use crate::inventory::Owner;
+
 pub use check::{Checks, Probe, Tally, Verdict};
+pub use finding::{Finding, Subject};
 pub use intent::{Cni, Intent};
+pub use names::{Named, Names};
 pub use nat::Nat;
 
 /// `schema` of a verdict.
@@ -98,36 +104,6 @@ pub struct File<'a> {
     pub unreadable: u64,
 }
 
-/// One thing that is wrong.
-#[derive(Clone, Debug, Serialize)]
-pub struct Finding<'a> {
-    /// Stable id.
-    pub id: &'a str,
-    /// `error`, `warning` or `info`.
-    pub severity: &'static str,
-    /// One sentence.
-    pub summary: &'a str,
-    /// What it is about.
-    pub subject: Subject,
-    /// Numbers and config lines.
-    pub evidence: &'a [String],
-    /// What to do.
-    pub next: &'a str,
-}
-
-/// What a finding is about.
-#[derive(Clone, Debug, Serialize)]
-pub struct Subject {
-    /// The flow most affected.
-    pub flow: Option<String>,
-    /// Device.
-    pub dev: Option<String>,
-    /// Address.
-    pub address: Option<IpAddr>,
-    /// How many flows are affected.
-    pub flows: usize,
-}
-
 /// A flow; the fields outside `reply` are those of the direction that opened it.
 #[derive(Clone, Debug, Serialize)]
 pub struct Flow {
@@ -177,6 +153,8 @@ pub struct Flow {
     pub route_failures: Vec<RouteFailure>,
     /// The addresses of this direction on the other side of address translation.
     pub nat: Option<Nat>,
+    /// Who is at its ends; `null` when nobody is known by name.
+    pub names: Option<Names>,
 }
 
 /// Where a flow entered.
@@ -250,6 +228,8 @@ pub struct Hop {
     pub mark: u32,
     /// The addresses of the packets here, when they are not those of the flow.
     pub nat: Option<Nat>,
+    /// The pod or container behind the device.
+    pub behind: Option<Owner>,
 }
 
 /// An outer header.
@@ -324,6 +304,8 @@ pub struct Drop {
     pub symbol: String,
     /// What it means.
     pub summary: String,
+    /// The pod or container in the namespace or behind the device.
+    pub behind: Option<Owner>,
 }
 
 /// An ICMP error about a flow.

@@ -1,10 +1,11 @@
 //! A finding as a block.
 
-use super::{Style, Tone};
+use super::{Text, Tone};
 use crate::diagnose::{Finding, Severity};
 
 /// Severity and sentence, evidence indented, what to do next; each line with a line feed.
-pub fn finding(style: Style, f: &Finding) -> String {
+pub fn finding(t: &Text<'_>, f: &Finding) -> String {
+    let style = t.style;
     let tone = match f.severity {
         Severity::Error => Tone::Bad,
         Severity::Warning => Tone::Warn,
@@ -14,6 +15,9 @@ pub fn finding(style: Style, f: &Finding) -> String {
     let mut out = format!("{head}: {}\n", style.sentence(&f.summary));
     for line in &f.evidence {
         out.extend(["    ", &style.sentence(line), "\n"]);
+    }
+    if let Some(names) = t.cx.names_in(f) {
+        out.extend(["    ", &style.sentence(&names), "\n"]);
     }
     if !f.next.is_empty() {
         out.extend(["  next: ", &style.sentence(&f.next), "\n"]);

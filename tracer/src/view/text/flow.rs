@@ -4,7 +4,7 @@ use super::{Text, Tone, count, style::Word};
 use crate::{
     event::{IcmpSample, RouteFailure},
     model::{Direction, Drop, Flow, Outcome},
-    view::{icmp, json, table_label},
+    view::{Who, icmp, json, table_label},
 };
 
 /// A flow as several lines, each with a line feed.
@@ -52,7 +52,18 @@ impl Text<'_> {
         };
         let state = self.state(f);
         let state = self.style.paint(state.tone, &state.text);
-        format!("{name}{vni}  {amount}  {state}")
+        let who = self.who(f);
+        format!("{name}{who}{vni}  {amount}  {state}")
+    }
+
+    /// ` (shop/web-0 > shop/db-0)`; empty when nobody is known by name.
+    pub(in crate::view) fn who(&self, f: &Flow) -> String {
+        self.named(self.cx.who(f))
+    }
+
+    pub(in crate::view) fn named(&self, who: Who<'_>) -> String {
+        let text = who.text(self.style.becomes());
+        text.map_or_else(String::new, |t| format!(" ({})", self.style.sentence(&t)))
     }
 
     /// What became of the flow, in one word where trouble is in capitals.

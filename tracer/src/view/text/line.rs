@@ -47,7 +47,7 @@ pub fn change(t: &Text<'_>, c: &Change, now: KtimeNs, verbose: bool) -> Option<S
             t.plain(now, "neigh", &[Word::new(Tone::Bad, why)])
         }
         Change::Finding(f) => {
-            let block = finding(t.style, f);
+            let block = finding(t, f);
             let time = t.cx.clock.time_of_day(now);
             return Some(format!("{} {block}", t.style.paint(Tone::Dim, &time)));
         }
@@ -71,8 +71,8 @@ fn first(f: &Flow, now: KtimeNs) -> KtimeNs {
 
 impl Text<'_> {
     fn line(&self, at: KtimeNs, kind: &str, f: &Flow, mut what: Vec<Word>) -> String {
-        let name = self.style.flow(f);
-        what.insert(0, Word::new(Tone::Strong, format!("{name}:")));
+        let (name, who) = (self.style.flow(f), self.who(f));
+        what.insert(0, Word::new(Tone::Strong, format!("{name}{who}:")));
         self.plain(at, kind, &what)
     }
 

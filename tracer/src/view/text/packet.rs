@@ -61,9 +61,10 @@ fn line(t: &Text<'_>, at: KtimeNs, p: &PacketSample, dir: &str, tail: &str) -> S
         },
         None => String::new(),
     };
-    let dev = t.dev(key.netns, key.dev);
+    let dev = t.device(key.netns, key.dev);
+    let who = t.named(t.cx.who_sent(p));
     format!(
-        "{time} {dev:<8} {dir} {encap}{family} {src} > {dst}: {what}, length {}{gso}{tail}\n",
+        "{time} {dev:<8} {dir} {encap}{family} {src} > {dst}: {what}, length {}{gso}{who}{tail}\n",
         p.len
     )
 }

@@ -10,8 +10,20 @@ use crate::{
 };
 
 impl Text<'_> {
-    /// A device; with its namespace when that is not the home one.
+    /// A device; with its namespace when that is not the home one, otherwise with the pod behind it:
+    /// `lxc-a (shop/web-0)`, `shop/web-0/eth0`.
     pub(in crate::view) fn dev(&self, netns: NetnsId, dev: Ifindex) -> String {
+        let name = self.device(netns, dev);
+        match self.cx.behind(netns, dev) {
+            Some(pod) if netns == self.cx.inventory.home => {
+                format!("{name} ({})", self.style.name(&pod.to_string()))
+            }
+            _ => name,
+        }
+    }
+
+    /// The same without the pod behind it.
+    pub(in crate::view) fn device(&self, netns: NetnsId, dev: Ifindex) -> String {
         let name = self.cx.dev(netns, dev);
         let name = self.style.name(&name);
         if netns == self.cx.inventory.home {

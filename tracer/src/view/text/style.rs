@@ -73,7 +73,7 @@ impl Style {
     }
 
     /// Between both sides of address translation.
-    fn becomes(self) -> &'static str {
+    pub(in crate::view) fn becomes(self) -> &'static str {
         if self.ascii { "=>" } else { "⇒" }
     }
 

@@ -227,7 +227,7 @@ fn hostile_names_do_nothing() {
     finding.evidence = vec!["a\r\u{2066}b".into()];
     finding.next = "ip link show '\x07'".into();
     let text = with(PLAIN, &inventory, |t| {
-        flow(t, &f) + &super::finding(t.style, &finding)
+        flow(t, &f) + &super::finding(t, &finding)
     });
     let bad = text.chars().filter(|c| *c != '\n');
     assert!(
@@ -256,11 +256,30 @@ fn states(#[case] outcome: Outcome, #[case] answers: u64, #[case] word: &str) {
 }
 
 #[test]
+fn pods_by_name() {
+    let inventory = fixture::named_inventory();
+    let (f, lost) = (fixture::tunnelled(Forwarded(ETH0)), fixture::dropped());
+    let all = |t: &Text<'_>| flow(t, &f) + &flow(t, &lost) + &finding(t, &fixture::finding(&lost));
+    insta::assert_snapshot!(with(PLAIN, &inventory, all));
+    let clock = fixture::clock();
+    let numeric = Text {
+        cx: ViewContext {
+            numeric: true,
+            ..fixture::cx(&inventory, &clock)
+        },
+        style: PLAIN,
+    };
+    let nobody = with(PLAIN, &fixture::inventory(), all);
+    assert_eq!(all(&numeric), nobody.replace("[main: ", "[table 254: "));
+}
+
+#[test]
 fn findings() {
     let mut f = fixture::finding(&fixture::dropped());
-    let mut text = finding(PLAIN, &f);
+    let inventory = fixture::inventory();
+    let mut text = with(PLAIN, &inventory, |t| finding(t, &f));
     f.severity = Severity::Warning;
-    text += &finding(COLOR, &f);
+    text += &with(COLOR, &inventory, |t| finding(t, &f));
     insta::assert_snapshot!(text.replace('\x1b', "ESC"));
 }
 

@@ -21,7 +21,7 @@ pub fn report(t: &Text<'_>, s: &Session<'_>, all: bool) -> String {
     }
     for f in s.findings {
         out.push('\n');
-        out.push_str(&finding(t.style, f));
+        out.push_str(&finding(t, f));
     }
     let flows = &s.snapshot.flows;
     let shown = if all {

@@ -1,40 +1,73 @@
 //! Flows and paths in few columns.
 
+use std::net::IpAddr;
+
 use super::{safe, theme::Theme};
 use crate::{
     event::Tuple,
-    model::Direction,
+    inventory::Owner,
+    model::{Direction, Flow},
     view::{ViewContext, flow_name},
 };
 
 /// Addresses are not cut to less than this.
 const LEAST: usize = 5;
 
-/// The flow's name, addresses cut in the middle when it does not fit.
-pub(super) fn flow(t: &Tuple, width: usize, theme: Theme) -> String {
+/// The flow's name, with pods by their names instead of addresses, both cut in the middle when it
+/// does not fit. The path pane shows addresses and names.
+pub(super) fn flow(cx: &ViewContext<'_>, f: &Flow, width: usize, theme: Theme) -> String {
+    let t = &f.id.tuple;
+    let who = cx.who(f).ends;
+    let end = |address: IpAddr, owner: Option<&Owner>| {
+        owner.map_or_else(
+            || address.to_string(),
+            |o| safe::safe(&o.to_string(), theme.ascii).into_owned(),
+        )
+    };
+    named(
+        t,
+        &end(t.src, who.src),
+        &end(t.dst, who.dst),
+        (width, theme),
+    )
+}
+
+/// The flow's name with these instead of its addresses.
+fn named(t: &Tuple, src: &str, dst: &str, (width, theme): (usize, Theme)) -> String {
     let full = flow_name(t);
-    let have = full.chars().count();
-    if have <= width {
-        return full;
-    }
-    let (src, dst) = (t.src.to_string(), t.dst.to_string());
     let Some((head, tail)) = full.split_once(" > ") else {
         return full;
     };
-    if !head.contains(&src) || !tail.contains(&dst) {
+    let (Some(head), Some(tail)) = (put(head, t.src, src), put(tail, t.dst, dst)) else {
         return full;
+    };
+    let have = safe::columns(&head) + 3 + safe::columns(&tail);
+    if have <= width {
+        return format!("{head} > {tail}");
     }
-    let room = (src.len() + dst.len()).saturating_sub(have - width);
+    let (long_src, long_dst) = (safe::columns(src), safe::columns(dst));
+    let room = (long_src + long_dst).saturating_sub(have - width);
     // what the shorter one does not need goes to the other
     let (a, b) = match room / 2 {
-        half if src.len() < half => (src.len(), room - src.len()),
-        half if dst.len() < half => (room - dst.len(), dst.len()),
+        half if long_src < half => (long_src, room - long_src),
+        half if long_dst < half => (room - long_dst, long_dst),
         half => (half, room - half),
     };
     let (a, b) = (a.max(LEAST), b.max(LEAST));
-    let head = head.replacen(&src, &safe::cut_middle(&src, a, theme.more()), 1);
-    let tail = tail.replacen(&dst, &safe::cut_middle(&dst, b, theme.more()), 1);
+    let head = head.replacen(src, &safe::cut_middle(src, a, theme.more()), 1);
+    let tail = tail.replacen(dst, &safe::cut_middle(dst, b, theme.more()), 1);
     format!("{head} > {tail}")
+}
+
+/// `text` with `name` instead of the address in it. A name needs no brackets before a port.
+fn put(text: &str, address: IpAddr, name: &str) -> Option<String> {
+    let address = address.to_string();
+    let bracketed = format!("[{address}]");
+    if name != address && text.contains(&bracketed) {
+        return Some(text.replacen(&bracketed, name, 1));
+    }
+    text.contains(&address)
+        .then(|| text.replacen(&address, name, 1))
 }
 
 /// `lxc-a→vx0⟦42⟧→ens5`: the devices, with the VNI where an encapsulation is put on.

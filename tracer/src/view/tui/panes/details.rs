@@ -24,7 +24,7 @@ pub(in crate::view::tui) fn lines(state: &State, p: &Picture, width: u16) -> Vec
             let head = format!(" {} [{}]:", f.severity.name(), f.id);
             lines.push(Vec::new());
             lines.push(vec![word(findings::tone(f.severity), head)]);
-            lines.extend(findings::block(f, width));
+            lines.extend(findings::block(&t, f, width));
         }
     }
     let f = row.shown(p);

@@ -4,7 +4,7 @@ use crate::{
     diagnose::{Finding, Severity},
     view::{
         intent,
-        text::{Tone, count},
+        text::{Text, Tone, count},
         tui::{
             action::Picture,
             canvas::{Canvas, Line, word, wrap},
@@ -93,7 +93,7 @@ pub(in crate::view::tui) fn draw(
         };
         let name = format!("{} [{}]", f.severity.name(), f.id);
         let title = vec![word(tone(f.severity), name), word(Tone::Dim, hint)];
-        (title, block(f, areas.detail.width))
+        (title, block(&state.text(p), f, areas.detail.width))
     } else {
         let text = p.limits.get(at.saturating_sub(p.findings.len()));
         let (title, text) = match text {
@@ -109,10 +109,11 @@ pub(in crate::view::tui) fn draw(
 }
 
 /// A finding in full, in the words of the text output.
-pub(in crate::view::tui) fn block(f: &Finding, width: u16) -> Vec<Line> {
+pub(in crate::view::tui) fn block(t: &Text<'_>, f: &Finding, width: u16) -> Vec<Line> {
     let width = usize::from(width);
     let mut lines = wrap(&[word(Tone::Plain, format!(" {}", f.summary))], width, 1);
-    for e in &f.evidence {
+    let names = t.cx.names_in(f);
+    for e in f.evidence.iter().chain(&names) {
         lines.extend(wrap(&[word(Tone::Dim, format!("     {e}"))], width, 7));
     }
     if !f.next.is_empty() {

@@ -103,7 +103,7 @@ fn cell(theme: Theme, c: Placed, t: &Text<'_>, row: &Row, p: &Picture) -> Word {
     let width = usize::from(c.width);
     match c.column {
         Column::Mark => word(row.class.tone(), row.class.mark(theme.ascii)),
-        Column::Flow => word(Tone::Plain, label::flow(&f.id.tuple, width, theme)),
+        Column::Flow => word(Tone::Plain, label::flow(&t.cx, f, width, theme)),
         Column::Path => word(Tone::Plain, label::path(&t.cx, &f.forward, width, theme)),
         Column::State => t.state(f),
         Column::Drops => drops(t, row, p),

@@ -116,7 +116,7 @@ fn title(t: &Text<'_>, f: &Flow) -> Line {
         f.id.scope
             .vni
             .map_or_else(String::new, |v| format!("  vni {v}"));
-    let name = format!("{}{vni}  ", flow_name(&f.id.tuple));
+    let name = format!("{}{}{vni}  ", flow_name(&f.id.tuple), t.who(f));
     vec![word(Tone::Strong, name), t.state(f)]
 }
 

@@ -1,8 +1,11 @@
 //! A live session: one loop that everything arrives at.
 
+mod follow;
+
 use std::{
     ops::ControlFlow,
     os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -16,18 +19,20 @@ use tokio::{
 use super::{
     Ended, PipelineEvent, Ready, Recorded, SessionConfig, SessionEnd,
     feed::Feed,
+    names::PodNames,
     signals::Signals,
-    start::{Started, attach, mark_tunnels, start},
+    start::{Started, start},
 };
 use crate::{
     decode::Decoder,
     diagnose::{self, Finding, Intent},
     event::{Ifindex, KtimeNs, NetnsId},
+    filter::Filter,
     inventory::{Attached, Inventory},
     kernel::clock,
     model::{Model, ModelConfig, Snapshot},
     net::{
-        self, NetnsSelection,
+        NetnsSelection,
         watch::{Notice, Watcher},
     },
     probe::{Batch, Probe},
@@ -66,7 +71,8 @@ pub fn run(
         // before anything is attached, so that an early Ctrl-C also ends in order
         let mut signals = Signals::new(config.recording.is_some())?;
         let mut config = config.clone();
-        config.filter.resolve_pids(netns_of_pid);
+        let proc = config.names.proc.clone();
+        config.filter.resolve_pids(|pid| netns_of_pid(&proc, pid));
         let mut session = Session::new(&config, start(&config)?);
         session.run(&config, &mut signals, on_event).await
     })
@@ -79,6 +85,9 @@ struct Session {
     inventory: Arc<Inventory>,
     attached: Arc<Attached>,
     selection: NetnsSelection,
+    proc: PathBuf,
+    names: PodNames,
+    filter: Filter,
     limits: Vec<Limit>,
     devices_given: bool,
     recording: bool,
@@ -104,6 +113,9 @@ impl Session {
             inventory: Arc::new(s.inventory),
             attached: Arc::default(),
             selection: s.selection,
+            proc: config.names.proc.clone(),
+            names: s.names,
+            filter: config.filter.clone(),
             limits: s.limits,
             devices_given: !config.devices.is_empty(),
             intent: s.intent,
@@ -237,81 +249,21 @@ impl Session {
         }
     }
 
-    /// Follows the node's configuration: new devices at once, the rest after a moment.
-    fn noticed(&mut self, notice: Notice) {
-        match notice {
-            Notice::LinkChanged(ifindex, name, _up) => {
-                if ifindex != LOOPBACK && !self.devices_given {
-                    attach(&mut self.probe, ifindex, &name, &mut self.limits);
-                }
-            }
-            Notice::LinkGone(ifindex) => self.gone(ifindex),
-            Notice::Changed | Notice::Overrun => {}
-        }
-        self.reread.get_or_insert_with(Instant::now);
-    }
-
-    fn gone(&mut self, ifindex: Ifindex) {
-        self.probe.forget_device(ifindex);
-    }
-
-    /// Reads the configuration again; keeps the old one when that fails.
-    fn read_again(&mut self) {
-        self.reread = None;
-        let (inventory, _notes) = match net::read_inventory(&self.selection) {
-            Ok(read) => read,
-            Err(e) => {
-                tracing::warn!("the node's configuration could not be read again: {e}");
-                return;
-            }
-        };
-        for netns in inventory.netns.values().filter(|n| n.edge) {
-            if !self.inventory.netns.contains_key(&netns.id)
-                && let Err(e) = self.probe.add_edge(netns.id)
-            {
-                tracing::warn!("{e}");
-            }
-        }
-        for netns in self.inventory.netns.values().filter(|n| n.edge) {
-            if !inventory.netns.contains_key(&netns.id)
-                && let Err(e) = self.probe.remove_edge(netns.id)
-            {
-                tracing::warn!("{e}");
-            }
-        }
-        if !self.devices_given {
-            let links = inventory.home().into_iter().flat_map(|n| n.links.values());
-            for link in links.filter(|l| super::start::is_traced(l)) {
-                attach(&mut self.probe, link.ifindex, &link.name, &mut self.limits);
-            }
-        }
-        if let Err(e) = mark_tunnels(&self.probe, &inventory) {
-            tracing::warn!("{e}");
-        }
-        if *self.inventory != inventory {
-            self.inventory = Arc::new(inventory);
-            self.model_inventory();
-        }
-    }
-
-    fn model_inventory(&mut self) {
-        self.model.set_inventory(self.inventory.clone());
-        self.model.set_explain(self.inventory.clone());
-    }
-
     /// Scans the tables and shows the picture.
     fn look(
         &mut self,
         on_event: &mut dyn FnMut(PipelineEvent<'_>) -> ControlFlow<()>,
     ) -> Result<ControlFlow<()>> {
+        let before = self.inventory.clone();
         if self.reread.is_some_and(|since| since.elapsed() >= DEBOUNCE) {
-            let before = self.inventory.clone();
             self.read_again();
-            if !Arc::ptr_eq(&before, &self.inventory) {
-                let flow = on_event(PipelineEvent::Inventory(&self.inventory));
-                if flow.is_break() {
-                    return Ok(flow);
-                }
+        } else {
+            self.name_again();
+        }
+        if !Arc::ptr_eq(&before, &self.inventory) {
+            let flow = on_event(PipelineEvent::Inventory(&self.inventory));
+            if flow.is_break() {
+                return Ok(flow);
             }
         }
         let attached = Attached {
@@ -376,8 +328,10 @@ impl Session {
 }
 
 /// The network namespace of a process, when it is there and may be looked at.
-fn netns_of_pid(pid: u32) -> Option<NetnsId> {
-    let inode = std::fs::metadata(format!("/proc/{pid}/ns/net")).ok()?.ino();
+fn netns_of_pid(proc: &Path, pid: u32) -> Option<NetnsId> {
+    let inode = std::fs::metadata(proc.join(format!("{pid}/ns/net")))
+        .ok()?
+        .ino();
     Some(NetnsId(inode as u32))
 }
 

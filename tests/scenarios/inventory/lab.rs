@@ -1,6 +1,7 @@
 //! A namespace with everything in it that the reader must understand.
 
 use std::io::Write as _;
+use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
@@ -86,13 +87,14 @@ impl Lab {
     }
 
     pub(crate) fn find(&self, short: &str) -> Found {
-        let all = Namespaces::find().unwrap();
+        let all = Namespaces::find(Path::new("/proc")).unwrap();
         all.named(&self.name(short)).unwrap().clone()
     }
 
     pub(crate) fn read(&self, short: &str) -> Netns {
         let selection = NetnsSelection::Named(vec![self.name(short)]);
-        let (inventory, notes) = read_inventory(&selection).unwrap();
+        let read = read_inventory(&selection, Path::new("/proc")).unwrap();
+        let (inventory, notes) = (read.inventory, read.notes);
         assert_eq!(notes, Vec::<String>::new());
         inventory.home().unwrap().clone()
     }

@@ -1,5 +1,7 @@
 //! A node and the pods behind it.
 
+use std::path::Path;
+
 use crate::lab::*;
 use tracer::{
     event::NetnsId,
@@ -30,9 +32,9 @@ pub(crate) fn node(test: &str) -> Lab {
 }
 
 pub(crate) fn read_from(found: &Found, selection: &NetnsSelection) -> (Inventory, Vec<String>) {
-    run_in(found, || read_inventory(selection))
-        .unwrap()
-        .unwrap()
+    let read = || read_inventory(selection, Path::new("/proc")).unwrap();
+    let read = run_in(found, read).unwrap();
+    (read.inventory, read.notes)
 }
 
 #[test]
@@ -126,9 +128,10 @@ fn namespaces_that_may_not_be_entered_are_noted() {
     let n1 = lab.find("n1");
     let read = || {
         without_sys_admin();
-        read_inventory(&NetnsSelection::default()).unwrap()
+        read_inventory(&NetnsSelection::default(), Path::new("/proc")).unwrap()
     };
-    let (inventory, notes) = run_in(&n1, read).unwrap();
+    let read = run_in(&n1, read).unwrap();
+    let (inventory, notes) = (read.inventory, read.notes);
     assert_eq!(inventory.netns.len(), 1);
     assert!(inventory.home().unwrap().link_named("lxc").is_some());
     let text = notes.join("\n");

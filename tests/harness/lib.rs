@@ -11,6 +11,7 @@
 //! - [`observe`]: tracer beside a lab's traffic. [`expect`]: assertions on its JSON.
 //! - [`confusion`]: cases of route decisions, each compared with the packets that really left
 //!   ([`truth`]).
+//! - [`kubelet`]: pods with names.
 //! - [`tmux`]: a terminal for its TUI.
 
 pub mod bpf;
@@ -19,6 +20,7 @@ pub mod command;
 pub mod confusion;
 pub mod deadline;
 pub mod expect;
+pub mod kubelet;
 pub mod labs;
 pub mod netns;
 pub mod observe;

@@ -58,7 +58,7 @@ pub(super) fn sent(ctx: &TcContext, w: &Work, s: &Seen, link: u32, ethertype: u1
     head.write(p, w, s.bytes, s.segs);
     p.head.gso_size = c.gso_size;
     // SAFETY: the context of a tc program; the helper writes `n` bytes or fails.
-    send(p, s.bytes, |to, n| unsafe {
+    send(p, s.now, s.bytes, |to, n| unsafe {
         bpf_skb_load_bytes(ctx.skb.skb.cast::<c_void>(), 0, to.cast::<c_void>(), n) == 0
     });
 }
@@ -93,7 +93,7 @@ pub(super) fn received(skb: u64, w: &Work, s: &Seen, layout: &Layout, e: &Ends) 
         let shared = layout.head + u64::from(e.end);
         p.head.gso_size = u32::from(read_at::<u16>(shared + off(Off::SharedGsoSize) as u64));
     }
-    linear(p, layout, layout.data.wrapping_sub(link));
+    linear(p, s.now, layout, layout.data.wrapping_sub(link));
 }
 
 /// Of a packet that ended.
@@ -136,7 +136,9 @@ pub(super) fn ended(w: &Work, e: &End, layout: &Layout, network: u32) {
     p.head.what = WHAT_DROP;
     p.head.location = e.location;
     p.head.reason = e.reason;
-    linear(p, layout, start);
+    // SAFETY: a helper without arguments.
+    let now = unsafe { bpf_ktime_get_ns() };
+    linear(p, now, layout, start);
 }
 
 struct Head {
@@ -176,7 +178,7 @@ fn begin(hook: Hook) -> Option<&'static mut Snap> {
 
 /// Bytes from the linear part, `start` bytes behind the head of the buffer.
 #[inline(always)]
-fn linear(p: &mut Snap, layout: &Layout, start: u32) {
+fn linear(p: &mut Snap, now: u64, layout: &Layout, start: u32) {
     let there = layout.tail.saturating_sub(start);
     let there = if there < p.head.len {
         there
@@ -185,14 +187,15 @@ fn linear(p: &mut Snap, layout: &Layout, start: u32) {
     };
     let from = layout.head + u64::from(start);
     // SAFETY: the helper writes `n` bytes or fails.
-    send(p, there, |to, n| unsafe {
+    send(p, now, there, |to, n| unsafe {
         bpf_probe_read_kernel(to.cast::<c_void>(), n, from as *const c_void) == 0
     });
 }
 
-/// Fills in at most `SNAPLEN` of `there` bytes and sends the record.
+/// Fills in at most `SNAPLEN` of `there` bytes and sends the record. `now`: when the hook was reached;
+/// a clock is much to read for a packet.
 #[inline(always)]
-fn send(p: &mut Snap, there: u32, load: impl FnOnce(*mut u8, u32) -> bool) {
+fn send(p: &mut Snap, now: u64, there: u32, load: impl FnOnce(*mut u8, u32) -> bool) {
     let snap = snaplen();
     let mut n = if there < snap { there } else { snap };
     if n != 0 {
@@ -206,10 +209,9 @@ fn send(p: &mut Snap, there: u32, load: impl FnOnce(*mut u8, u32) -> bool) {
     }
     p.head.captured = n;
     p.header = RecordHeader {
-        // SAFETY: a helper without arguments.
-        ts_ns: unsafe { bpf_ktime_get_ns() },
+        ts_ns: now,
         kind: KIND_BYTES,
-        // SAFETY: as above.
+        // SAFETY: a helper without arguments.
         cpu: unsafe { bpf_get_smp_processor_id() } as u16,
         len: size_of::<PacketHead>() as u32 + n,
     };

@@ -1,7 +1,8 @@
 //! The comment of a packet: what Wireshark's reader should know that the bytes do not say.
 
-use std::{collections::HashMap, fmt::Write as _};
+use std::fmt::Write as _;
 
+use super::hash::FastMap;
 use crate::{
     event::{Body, DropPlace, Encap, Event, HopKey, HopSample, NetnsId, RouteDecision, RouteKind},
     inventory::{Inventory, table_name},
@@ -13,7 +14,7 @@ const MOST: usize = 131_072;
 /// What is said of the packets of each flow at each device.
 #[derive(Debug, Default)]
 pub(super) struct Comments {
-    by_hop: HashMap<HopKey, String>,
+    by_hop: FastMap<HopKey, String>,
 }
 
 impl Comments {

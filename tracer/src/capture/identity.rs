@@ -5,9 +5,9 @@
 //! alone says nothing: the observations must also be close in time, each at a new place, and with
 //! the same IP identification and addresses, or addresses that were translated on the way.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 
-use super::What;
+use super::{What, hash::FastMap};
 use crate::event::{Dir, Ifindex, KtimeNs, NetnsId, PacketPlace, RawPacket, Tuple};
 
 /// A packet is through a node in less.
@@ -34,7 +34,7 @@ struct Track {
 #[derive(Debug, Default)]
 pub(super) struct Identity {
     last: u64,
-    tracks: HashMap<u64, Track>,
+    tracks: FastMap<u64, Track>,
     /// What came in last, oldest first.
     came: VecDeque<Came>,
 }

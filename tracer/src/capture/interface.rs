@@ -1,12 +1,11 @@
 //! Interface blocks: one for each namespace, device and direction.
 
-use std::collections::HashMap;
-
 use super::{
     block::{
         IF_DESCRIPTION, IF_NAME, IF_OS, IF_TSRESOL, INTERFACE, ISB_IFDROP, ISB_IFRECV, OPT_PLACE,
         Put, STATISTICS,
     },
+    hash::FastMap,
     options::{Options, u16_at, u32_at},
 };
 use crate::{
@@ -124,7 +123,7 @@ impl Interface {
 /// The interface blocks of a file, and how many packets each has.
 #[derive(Debug, Default)]
 pub(super) struct Interfaces {
-    numbers: HashMap<Interface, u32>,
+    numbers: FastMap<Interface, u32>,
     packets: Vec<u64>,
 }
 
@@ -152,6 +151,11 @@ impl Interfaces {
         }
         self.packets[number as usize] += 1;
         number
+    }
+
+    /// How many there are.
+    pub(super) fn count(&self) -> usize {
+        self.packets.len()
     }
 
     /// How many packets each had. `lost` is not known by interface and is said of the first.

@@ -7,6 +7,7 @@
 mod block;
 mod comment;
 mod frame;
+mod hash;
 mod identity;
 mod interface;
 mod line;

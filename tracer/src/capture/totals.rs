@@ -1,7 +1,8 @@
 //! Totals that changed, until they are written: once a second, however often they change.
 
-use std::{collections::HashMap, net::IpAddr};
+use std::{mem, net::IpAddr};
 
+use super::hash::FastMap;
 use crate::event::{
     Body, Dir, DropPlace, EncapKey, Event, HopKey, IcmpSample, Ifindex, NetnsId, RouteFailure,
     Tuple,
@@ -46,9 +47,13 @@ fn failure(r: &RouteFailure) -> Key {
 #[derive(Debug, Default)]
 pub(super) struct Totals {
     /// With a mark for those that are not written yet.
-    all: HashMap<Key, (Event, bool)>,
+    all: FastMap<Key, (Event, bool)>,
     /// Keep what is written, for the next file of a rotation.
     keep: bool,
+    /// Those that are not written yet.
+    open: usize,
+    /// How many there were the last time.
+    last: usize,
 }
 
 impl Totals {
@@ -62,8 +67,15 @@ impl Totals {
     /// A total from a scan: to be written.
     pub(super) fn changed(&mut self, event: &Event) {
         if let Some(key) = Key::of(event) {
-            self.all.insert(key, (event.clone(), true));
+            let before = self.all.insert(key, (event.clone(), true));
+            self.open += usize::from(!before.is_some_and(|(_, open)| open));
         }
+    }
+
+    /// How many there will be to write at the end, as far as can be told: those that changed, and
+    /// as many as changed before.
+    pub(super) fn to_come(&self) -> usize {
+        self.open + self.last
     }
 
     /// A total that is written at once.
@@ -71,23 +83,26 @@ impl Totals {
         if self.keep
             && let Some(key) = Key::of(event)
         {
-            self.all.insert(key, (event.clone(), false));
+            let before = self.all.insert(key, (event.clone(), false));
+            self.open -= usize::from(before.is_some_and(|(_, open)| open));
         }
     }
 
     /// What is to be written of a flow before it is forgotten.
     pub(super) fn take(&mut self, key: &HopKey) -> Option<Event> {
         let (event, open) = self.all.remove(&Key::Hop(*key))?;
+        self.open -= usize::from(open);
         open.then_some(event)
     }
 
     /// Hands out what is to be written.
     pub(super) fn drain(&mut self, mut each: impl FnMut(&Event)) {
         for (event, open) in self.all.values_mut() {
-            if std::mem::take(open) {
+            if mem::take(open) {
                 each(event);
             }
         }
+        self.last = mem::take(&mut self.open);
         if !self.keep {
             self.all.clear();
         }
@@ -98,5 +113,6 @@ impl Totals {
         for (_, open) in self.all.values_mut() {
             *open = true;
         }
+        self.open = self.all.len();
     }
 }

@@ -29,11 +29,20 @@ use crate::{
 const BUFFER: usize = 256 << 10;
 /// Lines are put in a block when this much is there.
 const LINES_FULL: usize = 64 << 10;
+/// A line of an event is not taken to be shorter.
+const LINE: usize = 768;
+/// Block of statistics of an interface.
+const STATISTICS_BYTES: usize = 64;
+/// The last line, a packet's headers and options, and the frames of blocks.
+const LAST: usize = 2048;
 /// Between two times that everything is handed on.
 const FLUSH_NS: u64 = 1_000_000_000;
 /// `epb_verdict` of kind "Linux eBPF TC" with the value `TC_ACT_SHOT`: the only one of the verdicts
 /// that pcapng defines which says that a packet was dropped in software.
 const VERDICT_SHOT: [u8; 9] = [1, 2, 0, 0, 0, 0, 0, 0, 0];
+
+/// Bytes of flags, packet id, place and the end of the options.
+const ALWAYS: usize = 8 + 12 + 16 + 4;
 
 /// What a recording holds so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -44,6 +53,8 @@ pub struct Counts {
     pub drops: u64,
     /// Bytes of the file that is being written.
     pub file_bytes: u64,
+    /// Bytes that it takes to end the file, as far as can be told.
+    pub ending_bytes: u64,
     /// What was lost, by the last tick.
     pub tick: Tick,
 }
@@ -66,6 +77,10 @@ pub struct Writer<W> {
     file_packets: u64,
     flushed: KtimeNs,
     comment: String,
+    /// Moments since totals were written: a flow that is new has a total soon.
+    moments: usize,
+    /// The longest line of an event so far.
+    longest: usize,
 }
 
 impl<W: Write> Writer<W> {
@@ -94,6 +109,8 @@ impl<W: Write> Writer<W> {
             file_packets: 0,
             flushed: KtimeNs::default(),
             comment: String::new(),
+            moments: 0,
+            longest: LINE,
         };
         w.flushed = w.header.started;
         w.begin()?;
@@ -104,8 +121,16 @@ impl<W: Write> Writer<W> {
     pub fn counts(&self) -> Counts {
         Counts {
             file_bytes: self.counts.file_bytes + (self.blocks.len() + self.lines.len()) as u64,
+            ending_bytes: self.ending_bytes(),
             ..self.counts
         }
+    }
+
+    fn ending_bytes(&self) -> u64 {
+        let totals = (self.totals.to_come() + self.moments) * self.longest;
+        let interfaces = self.interfaces.count() * STATISTICS_BYTES;
+        let packet = self.header.snaplen as usize;
+        (totals + interfaces + packet + LAST) as u64
     }
 
     fn begin(&mut self) -> io::Result<()> {
@@ -176,15 +201,8 @@ impl<W: Write> Writer<W> {
         if !self.comment.is_empty() {
             b.option(OPT_COMMENT, self.comment.as_bytes());
         }
-        b.option(EPB_FLAGS, &flags.to_le_bytes());
-        b.option(EPB_PACKETID, &self.identity.number(p).to_le_bytes());
-        let mut place = [0; 12];
-        place[..4].copy_from_slice(&p.segs.to_le_bytes());
-        let in_dev = p.in_dev.unwrap_or_default().0;
-        place[4..8].copy_from_slice(&in_dev.to_le_bytes());
-        place[8..].copy_from_slice(&p.gso_size.to_le_bytes());
-        b.option(OPT_PLACE, &place);
-        b.end_options();
+        b.bytes(&always(flags, self.identity.number(p), p));
+        b.end();
         self.counts.packets += 1;
         self.file_packets += 1;
         self.write_full()
@@ -194,7 +212,10 @@ impl<W: Write> Writer<W> {
     pub fn event(&mut self, event: &Event) -> io::Result<()> {
         self.comments.learn(event, &self.inventory);
         self.totals.written(event);
+        self.moments += 1;
+        let before = self.lines.len();
         write_line(&mut self.lines, &EventLine { event })?;
+        self.longest = self.longest.max(self.lines.len() - before);
         self.full_lines()
     }
 
@@ -254,6 +275,7 @@ impl<W: Write> Writer<W> {
     fn write_totals(&mut self) -> io::Result<()> {
         let (lines, blocks) = (&mut self.lines, &mut self.blocks);
         let mut failed = Ok(());
+        self.moments = 0;
         self.totals.drain(|event| {
             if failed.is_ok() {
                 failed = write_line(lines, &EventLine { event });
@@ -330,6 +352,30 @@ impl<W: Write> Writer<W> {
         self.blocks.clear();
         Ok(())
     }
+}
+
+/// The options that each packet has, and the end of its options, in one piece.
+fn always(flags: u32, id: u64, p: &RawPacket<'_>) -> [u8; ALWAYS] {
+    let mut out = [0; ALWAYS];
+    let mut at = 0;
+    let mut put = |bytes: &[u8]| {
+        out[at..at + bytes.len()].copy_from_slice(bytes);
+        at += bytes.len();
+    };
+    let head = |code: u16, len: u16| {
+        let ([a, b], [c, d]) = (code.to_le_bytes(), len.to_le_bytes());
+        [a, b, c, d]
+    };
+    put(&head(EPB_FLAGS, 4));
+    put(&flags.to_le_bytes());
+    put(&head(EPB_PACKETID, 8));
+    put(&id.to_le_bytes());
+    put(&head(OPT_PLACE, 12));
+    put(&p.segs.to_le_bytes());
+    put(&p.in_dev.unwrap_or_default().0.to_le_bytes());
+    put(&p.gso_size.to_le_bytes());
+    // the remaining four bytes are the end of the options
+    out
 }
 
 /// [`Line::Event`] without a copy.

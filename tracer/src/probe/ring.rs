@@ -26,6 +26,14 @@ pub struct Batch {
 }
 
 impl Batch {
+    /// With room for as much as the last one had: under load they are alike.
+    fn like(bytes: usize, records: usize) -> Self {
+        Self {
+            bytes: Vec::with_capacity(bytes),
+            ends: Vec::with_capacity(records),
+        }
+    }
+
     fn push(&mut self, record: &[u8]) {
         self.bytes.extend_from_slice(record);
         self.ends.push(self.bytes.len());
@@ -58,10 +66,11 @@ impl Ring {
         let (reader, wake) = nix::unistd::pipe().map_err(std::io::Error::from)?;
         let stopped = stop.clone();
         let thread = thread::Builder::new().name("ring".into()).spawn(move || {
+            let (mut bytes, mut records) = (0, 0);
             loop {
                 let last = stopped.load(Ordering::Acquire);
                 loop {
-                    let mut batch = Batch::default();
+                    let mut batch = Batch::like(bytes, records);
                     while batch.bytes.len() < BATCH {
                         let Some(item) = ring.next() else { break };
                         batch.push(&item);
@@ -69,6 +78,7 @@ impl Ring {
                     if batch.ends.is_empty() {
                         break;
                     }
+                    (bytes, records) = (batch.bytes.len(), batch.ends.len());
                     if !each(batch) {
                         return;
                     }

@@ -33,10 +33,11 @@ pub struct RecordCommand {
     /// Stop after this time: 30s, 500ms, 2m
     #[arg(long = "for", visible_alias = "duration", value_name = "TIME", value_parser = duration::parse)]
     pub duration: Option<Duration>,
-    /// Stop when this much is written: 100M, 2G
+    /// Stop before the file is larger: 100M, 2G (the node's configuration, its beginning, is always written)
     #[arg(long, value_name = "SIZE", value_parser = size::bytes)]
     pub max_size: Option<u64>,
-    /// Begin a new file when this much is written (a bare number: millions of bytes)
+    /// Begin a new file when this much is written (a bare number: millions of bytes): FILE, FILE1, FILE2, …
+    /// without end, as tcpdump does
     #[arg(short = 'C', long, value_name = "SIZE", value_parser = size::millions)]
     pub rotate: Option<u64>,
     /// With -C: keep this many files, overwrite the oldest

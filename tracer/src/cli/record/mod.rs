@@ -57,6 +57,7 @@ pub(super) fn run(options: &Options, command: &RecordCommand, mut out: Output) -
         recorder: None,
         child: None,
         failed: None,
+        full: false,
         inventory: Arc::default(),
         progress: !options.quiet && io::stderr().is_terminal(),
         shown: KtimeNs::default(),
@@ -104,6 +105,8 @@ struct Job<'a> {
     recorder: Option<Recorder<Target>>,
     child: Option<Child>,
     failed: Option<anyhow::Error>,
+    /// `--max-size` is reached.
+    full: bool,
     inventory: Arc<Inventory>,
     /// A line on the terminal says how far it is.
     progress: bool,
@@ -140,15 +143,26 @@ impl Job<'_> {
         if packet && recorder.counts().packets >= most {
             return Ok(ControlFlow::Break(()));
         }
+        // what was on its way when the size was reached has no room; its totals have
+        let grows =
+            packet || matches!(event, PipelineEvent::Event(_) | PipelineEvent::Inventory(_));
+        if grows && self.full {
+            return Ok(ControlFlow::Break(()));
+        }
         recorder
             .take(event)
             .with_context(|| format!("cannot write {}", self.files.name()))?;
         let counts = recorder.counts();
-        let full = |most: Option<u64>| most.is_some_and(|most| counts.file_bytes >= most);
-        if packet && (counts.packets >= most || full(self.command.max_size)) {
+        let ended = counts.file_bytes + counts.ending_bytes;
+        self.full |= self.command.max_size.is_some_and(|most| ended >= most);
+        if packet && (counts.packets >= most || self.full) {
             return Ok(ControlFlow::Break(()));
         }
-        if full(self.command.rotate) {
+        if self
+            .command
+            .rotate
+            .is_some_and(|most| counts.file_bytes >= most)
+        {
             let next = self.files.open_next()?;
             recorder
                 .next_file(next)
@@ -158,7 +172,7 @@ impl Job<'_> {
             PipelineEvent::Recording(Recorded::Asked) => show_counters(&counts)?,
             PipelineEvent::Snapshot(snapshot, _) => {
                 self.show_progress(snapshot, &counts)?;
-                if full(self.command.max_size) {
+                if self.full {
                     return Ok(ControlFlow::Break(()));
                 }
                 if let Some(child) = &mut self.child

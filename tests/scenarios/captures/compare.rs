@@ -10,19 +10,21 @@ use serde_json::{Value, json};
 use super::{Dir, END};
 
 /// Takes out part of what comes from a node's cable into the fabric, and counts it.
-struct Taker<'a> {
+pub(crate) struct Taker<'a> {
     fabric: &'a Netns,
 }
 
 impl<'a> Taker<'a> {
     /// `percent` of the TCP and UDP packets of each node.
-    fn place(lab: &'a Lab, percent: u32) -> Result<Self> {
+    pub(crate) fn place(lab: &'a Lab, percent: u32) -> Result<Self> {
         let fabric = lab.ns("fab")?;
         let chain = |port: &str| {
             format!(
-                "counter taken_{port} {{ }}
+                "counter seen_{port} {{ }}
+                 counter taken_{port} {{ }}
                  chain {port} {{
                    type filter hook ingress device \"{port}\" priority 0; policy accept;
+                   meta l4proto {{ tcp, udp }} counter name seen_{port}
                    meta l4proto {{ tcp, udp }} numgen random mod 100 < {percent} \
                      counter name taken_{port} drop
                  }}"
@@ -38,7 +40,16 @@ impl<'a> Taker<'a> {
     }
 
     /// Packets taken out of those of n1 and of n2.
-    fn taken(&self) -> Result<(u64, u64)> {
+    pub(crate) fn taken(&self) -> Result<(u64, u64)> {
+        self.counters("taken")
+    }
+
+    /// Packets that came from n1 and from n2.
+    pub(crate) fn seen(&self) -> Result<(u64, u64)> {
+        self.counters("seen")
+    }
+
+    fn counters(&self, what: &str) -> Result<(u64, u64)> {
         let listed = self
             .fabric
             .exec(&["nft", "-j", "list", "counters", "table", "netdev", "taker"])?;
@@ -50,12 +61,12 @@ impl<'a> Taker<'a> {
                 .and_then(|c| c["packets"].as_u64())
                 .with_context(|| format!("no counter {name} in {listed}"))
         };
-        Ok((of("taken_pn1")?, of("taken_pn2")?))
+        Ok((of(&format!("{what}_pn1"))?, of(&format!("{what}_pn2"))?))
     }
 }
 
 /// Datagrams of pod p1 to the echo of pod p2 with loss between the nodes, recorded on both.
-struct Lossy {
+pub(crate) struct Lossy {
     dir: Dir,
     lab: Lab,
     sent: Vec<Sent>,
@@ -63,7 +74,20 @@ struct Lossy {
 }
 
 impl Lossy {
+    /// To the pod's own addresses.
     fn of(lab: &str, percent: u32, prepare: impl FnOnce(&Lab) -> Result<()>) -> Result<Self> {
+        Self::to(
+            &["10.244.2.20:7", "[fd44:2::20]:7"],
+            (lab, percent),
+            prepare,
+        )
+    }
+
+    pub(crate) fn to(
+        to: &[&str],
+        (lab, percent): (&str, u32),
+        prepare: impl FnOnce(&Lab) -> Result<()>,
+    ) -> Result<Self> {
         let dir = Dir::new(&format!("compare-{}", lab.replace(':', "-")))?;
         let lab = Lab::raise_named(lab)?;
         prepare(&lab)?;
@@ -72,7 +96,7 @@ impl Lossy {
         let n1 = Tracer::start(lab.node(), &["record", "-w", &a])?;
         let n2 = Tracer::start(lab.ns("n2")?, &["record", "-w", &b])?;
         let mut sent = Vec::new();
-        for to in ["10.244.2.20:7", "[fd44:2::20]:7"] {
+        for to in to {
             let many = Udp::to(to).count(300).interval(Duration::from_millis(1));
             sent.push(many.wait(Duration::from_millis(300)).send(lab.ns("p1")?)?);
         }
@@ -87,7 +111,7 @@ impl Lossy {
         })
     }
 
-    fn compare(&self, a: &str, b: &str, code: i32) -> Result<Value> {
+    pub(crate) fn compare(&self, a: &str, b: &str, code: i32) -> Result<Value> {
         let (a, b) = (self.dir.file(a), self.dir.file(b));
         let args = ["compare", "-o", "json", &a, &b];
         Tracer::run(self.lab.node(), &args, END)?
@@ -96,7 +120,7 @@ impl Lossy {
     }
 
     /// The report says what was taken, to the packet, in each direction.
-    fn is_exact(&self, report: &Value) -> Result<()> {
+    pub(crate) fn is_exact(&self, report: &Value) -> Result<()> {
         let flows = report["flows"].as_array().context("no flows")?;
         let sum = |from: &str, key: &str| -> u64 {
             let of = flows.iter().filter(|f| f["from"] == json!(from));

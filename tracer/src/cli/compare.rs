@@ -13,7 +13,8 @@ use super::{
 use crate::{
     capture::{Packet, What},
     compare::{Compared, Observation, Place, Side, compare},
-    pipeline::{Replay, Replayed},
+    event::Body,
+    pipeline::{PipelineEvent, Replay, Replayed},
     view::{
         compare::{self as view, Captures},
         json, select,
@@ -65,6 +66,13 @@ fn side(path: &Path, out: &Output) -> Result<Side> {
                 side.until_ns = wall.saturating_add(tick.at.0);
                 side.loss = tick.loss;
                 side.packets_lost = tick.packets_lost;
+            }
+            Replayed::Session(PipelineEvent::Event(event)) => {
+                if let Body::Hop(hop) = &event.body
+                    && let Some(nat) = hop.nat
+                {
+                    side.translates(nat);
+                }
             }
             Replayed::Session(_) => {}
         }

@@ -1,5 +1,7 @@
 //! What of a packet is the same on both nodes.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
 use crate::{
     decode::Headers,
     event::{Proto, Tuple},
@@ -20,6 +22,28 @@ pub(super) struct Key {
     tcp: Option<(u32, u32, u8)>,
     /// The beginning of the payload.
     begin: [u8; PAYLOAD],
+}
+
+impl Key {
+    /// The same for all names that the packet's flow may have.
+    pub(super) fn without_addresses(&self) -> Self {
+        let nowhere = match self.tuple.src {
+            IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+        };
+        let icmp = self.tuple.proto.is_icmp();
+        Self {
+            tuple: Tuple {
+                src: nowhere,
+                dst: nowhere,
+                sport: 0,
+                // type and code
+                dport: if icmp { self.tuple.dport } else { 0 },
+                ..self.tuple
+            },
+            ..*self
+        }
+    }
 }
 
 /// A packet's own part of a [`Key`]: of the observation that shows most of it.
@@ -87,8 +111,8 @@ impl Body {
             each(whole);
             return;
         };
-        // offload divides and joins segments; PSH and the identification follow no fixed rule then
-        let flags = flags & !PSH;
+        // offload divides and joins segments; PSH, CWR and the identification follow no fixed rule then
+        let flags = flags & !(PSH | CWR);
         let size = if gso == 0 { self.payload } else { gso };
         let mut at = 0;
         while at < self.payload {
@@ -111,3 +135,4 @@ impl Body {
 
 const FIN: u8 = 0x01;
 const PSH: u8 = 0x08;
+const CWR: u8 = 0x80;

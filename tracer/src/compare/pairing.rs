@@ -1,10 +1,10 @@
 //! Pairs of what left one node and what entered the other.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use super::{
     Clocks, Delays, Side,
-    key::Key,
+    renamed::Renamed,
     side::{Crossing, Wire},
 };
 use crate::event::Tuple;
@@ -42,8 +42,14 @@ pub struct Totals {
 /// One direction of one flow between the nodes.
 #[derive(Clone, Debug)]
 pub struct FlowCompared {
-    /// Addresses as they are on the wire between the nodes, the innermost ones.
+    /// Addresses as they are on the wire where it leaves, the innermost ones.
     pub tuple: Tuple,
+    /// As they are on the wire where it arrives, when something between the nodes translates them.
+    pub arrives_as: Option<Tuple>,
+    /// What the sender's node had before it translated them itself.
+    pub before: Option<Tuple>,
+    /// What the receiver's node makes of them.
+    pub after: Option<Tuple>,
     /// Who sent it.
     pub from: Node,
     /// What became of it.
@@ -89,26 +95,25 @@ pub struct Pairs {
 
 impl Open {
     /// Matches what needs no clock.
-    fn of(sent: Vec<Wire>, received: Vec<Wire>) -> Self {
-        let mut by_key: HashMap<Key, (Vec<Wire>, Vec<Wire>)> = HashMap::new();
-        for wire in sent {
-            by_key.entry(wire.key).or_default().0.push(wire);
-        }
-        // what was never sent is not from the other node
-        for wire in received {
-            if let Some((_, received)) = by_key.get_mut(&wire.key) {
-                received.push(wire);
-            }
-        }
+    fn of(mut sent: Vec<Wire>, mut received: Vec<Wire>) -> Self {
+        // equal packets stay in the order of their times
+        sent.sort_by_key(|w| w.key);
+        received.sort_by_key(|w| w.key);
         let mut open = Self::default();
-        for (sent, received) in by_key.into_values() {
-            match (sent.as_slice(), received.as_slice()) {
+        let mut rest = received.as_slice();
+        for sent in sent.chunk_by(|a, b| a.key == b.key) {
+            let [first, ..] = sent else { continue };
+            // what was never sent is not from the other node
+            rest = &rest[rest.partition_point(|w| w.key < first.key)..];
+            let (received, behind) = rest.split_at(rest.partition_point(|w| w.key == first.key));
+            rest = behind;
+            match (sent, received) {
                 ([s], [r, extra @ ..]) => {
                     open.pairs.matched.push((*s, *r));
                     open.pairs.extra.extend(extra);
                 }
                 (_, []) => open.pairs.unmatched.extend(sent),
-                _ => open.repeated.push((sent, received)),
+                _ => open.repeated.push((sent.to_vec(), received.to_vec())),
             }
         }
         open.pairs.sure = open.pairs.matched.len();
@@ -173,8 +178,16 @@ fn took(sent: &Wire, received: &Wire) -> i64 {
 
 /// Joins two captures.
 pub fn compare(a: &Side, b: &Side) -> Compared {
-    let ab = Open::of(a.wires(true), b.wires(false));
-    let ba = Open::of(b.wires(true), a.wires(false));
+    let (a_sent, mut b_received) = (a.wires(true), b.wires(false));
+    let (b_sent, mut a_received) = (b.wires(true), a.wires(false));
+    let ab_names = Renamed::find(&a_sent, &b_received, None);
+    let ba_names = Renamed::find(&b_sent, &a_received, Some(&ab_names));
+    // an answer may tell what its request is called
+    let ab_names = Renamed::find(&a_sent, &b_received, Some(&ba_names));
+    ab_names.apply(&mut b_received);
+    ba_names.apply(&mut a_received);
+    let ab = Open::of(a_sent, b_received);
+    let ba = Open::of(b_sent, a_received);
     let clocks = Clocks::estimate(ab.fastest(), ba.fastest());
     let ab = ab.close(clocks.map(|c| c.offset_ns));
     let ba = ba.close(clocks.and_then(|c| c.offset_ns.checked_neg()));
@@ -199,7 +212,10 @@ pub fn compare(a: &Side, b: &Side) -> Compared {
     }
     let shift = clocks.map_or(0, |c| c.offset_ns);
     let mut flows = join(Node::A, &ab, a, b, shift);
-    flows.extend(join(Node::B, &ba, b, a, shift.saturating_neg()));
+    name(&mut flows, &ab_names, a, b);
+    let mut back = join(Node::B, &ba, b, a, shift.saturating_neg());
+    name(&mut back, &ba_names, b, a);
+    flows.extend(back);
     flows.retain(|f| f.totals.sent > 0);
     flows.sort_by(|x, y| {
         let rank = |f: &FlowCompared| (f.totals.lost, f.totals.sent);
@@ -229,13 +245,21 @@ pub fn compare(a: &Side, b: &Side) -> Compared {
 }
 
 impl Compared {
-    /// Keeps the flows that are wanted.
+    /// Keeps the flows that are wanted, by any of their names.
     pub fn keep(&mut self, wanted: impl Fn(&Tuple) -> bool) {
-        self.flows.retain(|f| wanted(&f.tuple));
+        self.flows.retain(|f| f.names().any(|name| wanted(&name)));
         self.totals = Totals::default();
         for f in &self.flows {
             self.totals.add(&f.totals);
         }
+    }
+}
+
+impl FlowCompared {
+    /// What the flow is called on its way.
+    pub fn names(&self) -> impl Iterator<Item = Tuple> {
+        let names = [Some(self.tuple), self.arrives_as, self.before, self.after];
+        names.into_iter().flatten()
     }
 }
 
@@ -247,6 +271,15 @@ impl Totals {
         self.duplicated += other.duplicated;
         self.reordered += other.reordered;
         self.outside += other.outside;
+    }
+}
+
+/// Says what flows are called before they leave and after they arrive.
+fn name(flows: &mut [FlowCompared], names: &Renamed, sender: &Side, receiver: &Side) {
+    for f in flows {
+        f.arrives_as = names.arrives_as(&f.tuple);
+        f.before = sender.inside(&f.tuple);
+        f.after = receiver.inside(&f.arrives_as.unwrap_or(f.tuple));
     }
 }
 
@@ -314,6 +347,9 @@ fn join(
         .into_iter()
         .map(|(tuple, d)| FlowCompared {
             tuple,
+            arrives_as: None,
+            before: None,
+            after: None,
             from,
             totals: d.totals,
             left_by: d

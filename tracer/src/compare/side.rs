@@ -1,11 +1,11 @@
 //! One node's capture, as the comparison needs it.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 
 use super::key::{Body, Key};
 use crate::{
     decode,
-    event::{Ifindex, NetnsId},
+    event::{Ifindex, Nat, NetnsId, Tuple},
     inventory::{Inventory, Role},
     model::Loss,
 };
@@ -57,7 +57,7 @@ pub(super) struct Crossing {
     pub(super) wall_ns: u64,
     pub(super) dev: Ifindex,
     pub(super) netns: NetnsId,
-    tuple: crate::event::Tuple,
+    tuple: Tuple,
     ip_id: u32,
 }
 
@@ -84,7 +84,9 @@ pub struct Side {
     /// Packets that it could not keep up with.
     pub packets_lost: u64,
     pub(super) seen: Vec<Seen>,
-    numbers: BTreeMap<u64, usize>,
+    numbers: HashMap<u64, usize>,
+    /// What flows are called within the node, by what they are called at its uplink.
+    inside: HashMap<Tuple, Tuple>,
 }
 
 impl Side {
@@ -142,6 +144,20 @@ impl Side {
             }
             Place::In | Place::Out => {}
         }
+    }
+
+    /// Takes a connection in that the node translates.
+    pub fn translates(&mut self, nat: Nat) {
+        let (o, t) = (nat.original, nat.translated);
+        self.inside.insert(t, o);
+        self.inside.insert(t.reversed(), o.reversed());
+        self.inside.entry(o).or_insert(t);
+        self.inside.entry(o.reversed()).or_insert(t.reversed());
+    }
+
+    /// What the node itself calls a flow that is called `wire` at its uplink, when it translates it.
+    pub(super) fn inside(&self, wire: &Tuple) -> Option<Tuple> {
+        self.inside.get(wire).copied()
     }
 
     /// The wire packets that left by an uplink, or that came in by one, in their order.

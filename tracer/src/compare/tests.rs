@@ -162,6 +162,81 @@ fn a_packet_that_ended_on_the_other_node_arrived() {
     );
 }
 
+/// What A sends to B arrives from another address, as behind a gateway that translates.
+fn behind_a_gateway(ip_id: fn(u64) -> u16, packets: u64) -> (Side, Side) {
+    const GATEWAY: &str = "192.0.2.9";
+    let (mut a, mut b) = (side("a", A), side("b", B));
+    for i in 0..packets {
+        let at = (i + 1) * MS;
+        let there = udp(A, "198.51.100.1", ip_id(i), i as u8);
+        saw(&mut a, i + 1, at, Place::Out, &there);
+        let came = udp(GATEWAY, B, ip_id(i), i as u8);
+        if i != 3 {
+            saw(&mut b, i + 1, at + MS / 10, Place::In, &came);
+        }
+    }
+    (a, b)
+}
+
+#[test]
+fn what_is_translated_between_the_nodes_is_joined_by_its_content() {
+    let (a, b) = behind_a_gateway(|i| i as u16 + 7, 10);
+    let c = compare(&a, &b);
+    assert_eq!(
+        (c.totals.sent, c.totals.received, c.totals.lost),
+        (10, 9, 1)
+    );
+    let flow = &c.flows[0];
+    assert_eq!(flow.tuple.dst.to_string(), "198.51.100.1");
+    assert_eq!(flow.arrives_as.unwrap().src.to_string(), "192.0.2.9");
+    assert_eq!(flow.arrives_as.unwrap().dst.to_string(), B);
+}
+
+#[test]
+fn one_datagram_that_is_equal_by_chance_joins_nothing() {
+    let (a, b) = behind_a_gateway(|i| i as u16 + 7, 1);
+    let c = compare(&a, &b);
+    assert!(c.flows.iter().all(|f| f.arrives_as.is_none()));
+    assert_eq!(c.totals.received, 0);
+}
+
+#[test]
+fn two_flows_with_the_same_content_are_not_told_apart() {
+    let (a, mut b) = behind_a_gateway(|i| i as u16 + 7, 10);
+    for i in 0..10 {
+        let same = udp("192.0.2.10", B, i as u16 + 7, i as u8);
+        saw(&mut b, i + 500, (i + 2) * MS, Place::In, &same);
+    }
+    let c = compare(&a, &b);
+    // at most the one packet that only one of them has, which is no proof
+    assert!(c.flows.iter().all(|f| f.arrives_as.is_none()));
+}
+
+#[test]
+fn a_flow_is_found_by_what_a_node_calls_it_inside() {
+    let (mut a, b) = sides(|i| i as u16 + 1, |_| true);
+    let wire = compare(&a, &b)
+        .flows
+        .iter()
+        .find(|f| f.from == Node::A)
+        .unwrap()
+        .tuple;
+    let pod = crate::event::Tuple {
+        src: "10.244.1.10".parse().unwrap(),
+        ..wire
+    };
+    a.translates(crate::event::Nat {
+        original: pod,
+        translated: wire,
+    });
+    let mut c = compare(&a, &b);
+    c.keep(|t| t.src == pod.src || t.dst == pod.src);
+    // the harness's answers have the same ports, and so are of another flow
+    assert_eq!(c.flows.len(), 1);
+    assert_eq!(c.flows[0].before, Some(pod));
+    assert_eq!(c.flows[0].after, None);
+}
+
 #[test]
 fn captures_with_nothing_in_common_are_no_answer() {
     let c = compare(&side("a", A), &side("b", B));

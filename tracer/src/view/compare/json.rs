@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::{Captures, exit_code};
 use crate::{
     compare::{Compared, Node, Side, Totals as Counted},
+    event::Tuple,
     view::{json, schema},
 };
 
@@ -43,11 +44,23 @@ struct Flow<'a> {
     dport: Option<u16>,
     from: &'static str,
     names: Option<schema::Names>,
+    arrives_as: Option<Name>,
+    before: Option<Name>,
+    after: Option<Name>,
     #[serde(flatten)]
     totals: Totals,
     last_seen: LastSeen<'a>,
     delay_ns: Option<Delay>,
     dropped: Vec<Dropped<'a>>,
+}
+
+/// Another name of a flow.
+#[derive(Clone, Copy, Debug, Serialize)]
+struct Name {
+    src: IpAddr,
+    sport: Option<u16>,
+    dst: IpAddr,
+    dport: Option<u16>,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -121,7 +134,12 @@ pub fn object<'a>(files: &Captures<'a>, c: &'a Compared) -> Compare<'a> {
 
 fn flow<'a>(files: &Captures<'a>, f: &'a crate::compare::FlowCompared) -> Flow<'a> {
     let t = &f.tuple;
-    let ports = (t.proto.has_ports() || t.is_echo()) && !t.later_fragment;
+    let Name {
+        src,
+        sport,
+        dst,
+        dport,
+    } = name(t);
     // a lost packet was last seen where it left; one that arrived, on the other node
     let node = if f.totals.lost > 0 {
         files.node(f.from)
@@ -130,15 +148,18 @@ fn flow<'a>(files: &Captures<'a>, f: &'a crate::compare::FlowCompared) -> Flow<'
     };
     Flow {
         proto: t.proto.to_string(),
-        src: t.src,
-        sport: ports.then_some(t.sport),
-        dst: t.dst,
-        dport: (ports && t.proto.has_ports()).then_some(t.dport),
+        src,
+        sport,
+        dst,
+        dport,
         from: match f.from {
             Node::A => "a",
             Node::B => "b",
         },
         names: schema::Names::new(&files.who(f)),
+        arrives_as: f.arrives_as.as_ref().map(name),
+        before: f.before.as_ref().map(name),
+        after: f.after.as_ref().map(name),
         totals: totals(&f.totals),
         last_seen: LastSeen {
             node,
@@ -159,6 +180,16 @@ fn flow<'a>(files: &Captures<'a>, f: &'a crate::compare::FlowCompared) -> Flow<'
                 count: *count,
             })
             .collect(),
+    }
+}
+
+fn name(t: &Tuple) -> Name {
+    let ports = (t.proto.has_ports() || t.is_echo()) && !t.later_fragment;
+    Name {
+        src: t.src,
+        sport: ports.then_some(t.sport),
+        dst: t.dst,
+        dport: (ports && t.proto.has_ports()).then_some(t.dport),
     }
 }
 

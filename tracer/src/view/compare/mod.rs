@@ -51,7 +51,9 @@ impl<'a> Captures<'a> {
             Node::A => (a, b),
             Node::B => (b, a),
         };
-        let (src, dst) = (f.tuple.src, f.tuple.dst);
+        // a node knows its pods by what it calls them itself
+        let src = f.before.unwrap_or(f.tuple).src;
+        let dst = f.after.or(f.arrives_as).unwrap_or(f.tuple).dst;
         let ends = Ends {
             src: from.owner_of(src).or_else(|| to.peers.get(&src)),
             dst: to.owner_of(dst).or_else(|| from.peers.get(&dst)),
@@ -176,6 +178,16 @@ fn flow(style: Style, files: &Captures<'_>, f: &FlowCompared) -> String {
         .text("")
         .map_or_else(String::new, |w| format!(" ({w})"));
     let mut out = format!("\n{}{}\n", flow_name(&f.tuple), style.sentence(&who));
+    let names = [
+        (f.before, format!("before {from} translates it")),
+        (f.arrives_as, format!("where it reaches {to}")),
+        (f.after, format!("after {to} translates it")),
+    ];
+    for (name, place) in names {
+        if let Some(name) = name {
+            let _infallible = writeln!(out, "  {place}: {}", flow_name(&name));
+        }
+    }
     let _infallible = write!(
         out,
         "  {from} > {to}: {} sent, {} received",

@@ -4,7 +4,11 @@
 mod compare;
 mod ends;
 mod files;
+mod modes;
 mod parity;
+mod report;
+mod segments;
+mod translation;
 mod wireshark;
 
 use std::path::PathBuf;
@@ -51,6 +55,15 @@ struct Recorded {
 
 impl Recorded {
     fn of(lab: &str, args: &[&str]) -> Result<Self> {
+        Self::with(lab, args, |lab| lab.traffic(1))
+    }
+
+    /// The same with other traffic.
+    fn with(
+        lab: &str,
+        args: &[&str],
+        traffic: impl FnOnce(&Lab) -> Result<Vec<labs::Flow>>,
+    ) -> Result<Self> {
         let dir = Dir::new(&lab.replace(':', "-"))?;
         let lab = Lab::raise_named(lab)?;
         let file = dir.file("a.pcapng");
@@ -59,7 +72,7 @@ impl Recorded {
             .chain(args.iter().copied())
             .collect();
         let tracer = Tracer::start(lab.node(), &args)?;
-        let sent = lab.traffic(1)?;
+        let sent = traffic(&lab)?;
         let ended = tracer.interrupt(END)?.expect_code(0)?;
         let live = ended.json()?;
         expect::no_loss(&live)?;

@@ -9,12 +9,16 @@ use super::{Dir, END, Recorded, array, read, same};
 /// What `read` makes of the file is what the run that wrote it said, to the last byte.
 fn replays(lab: &str) -> Result<()> {
     let run = Recorded::of(lab, &[])?;
-    ensure!(!array(&run.live, "flows")?.is_empty(), "no traffic");
     // TRACER_FIXTURES=fixtures/captures makes the fixtures of the unit tests anew
     if let Some(dir) = std::env::var_os("TRACER_FIXTURES") {
         let name = format!("{}.pcapng", lab.replace(':', "-"));
         std::fs::copy(run.file(), std::path::Path::new(&dir).join(name))?;
     }
+    is_replayed(&run)
+}
+
+pub(crate) fn is_replayed(run: &Recorded) -> Result<()> {
+    ensure!(!array(&run.live, "flows")?.is_empty(), "no traffic");
     let mut replayed = run.read(&[])?;
     let file = replayed["file"].take();
     if let Some(object) = replayed.as_object_mut() {

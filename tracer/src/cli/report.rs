@@ -74,6 +74,7 @@ pub(super) fn run(options: &Options, command: &ReportCommand, mut out: Output) -
         },
         snapshot: &snapshot,
         findings: &findings,
+        intent: &end.ready.intent,
         limits: &end.ready.limits,
         filter: &filter_text,
         file: &file,

@@ -12,7 +12,7 @@ pub use markdown::markdown;
 
 use super::{Limit, text::Text};
 use crate::{
-    diagnose::Finding,
+    diagnose::{Finding, Intent},
     event::KtimeNs,
     model::{Direction, Flow, Outcome, Snapshot},
 };
@@ -31,6 +31,8 @@ pub struct Page<'a> {
     pub snapshot: &'a Snapshot,
     /// What is wrong.
     pub findings: &'a [Finding],
+    /// What the network is meant to do: findings were judged by it.
+    pub intent: &'a Intent,
     /// What the kernel did not let us see.
     pub limits: &'a [Limit],
     /// The filter of the page; empty for none.

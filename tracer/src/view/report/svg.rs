@@ -108,39 +108,36 @@ impl Drawing {
     }
 
     fn hop(&mut self, t: &Text<'_>, hop: &Hop) {
-        self.arrow();
-        self.rect("box", BOX);
-        self.text(LEFT + 12, self.y + 17, "", &t.dev(hop.netns, hop.dev));
         let n = hop.counters.packets;
         let s = if n == 1 { "" } else { "s" };
         let dir = crate::view::json::dir(hop.dir);
-        let count = format!("{dir}, {n} packet{s}, {} B", hop.counters.bytes);
-        match &hop.encap {
-            Some(e) => {
-                self.text(
-                    LEFT + 12,
-                    self.y + 32,
-                    "small",
-                    &format!("{count}; {}", t.encap(e)),
-                );
-            }
-            None => self.text(LEFT + 12, self.y + 32, "small", &count),
+        let mut lines = vec![format!("{dir}, {n} packet{s}, {} B", hop.counters.bytes)];
+        if let Some(e) = &hop.encap {
+            lines.extend(wrapped(&t.encap(e)));
         }
-        self.y += BOX;
+        self.place(("box", ""), &t.dev(hop.netns, hop.dev), &lines);
     }
 
     fn end(&mut self, class: &str, text_class: &str, what: &str, why: &str) {
+        self.place((&format!("box {class}"), text_class), what, &wrapped(why));
+    }
+
+    /// A box with a name and small lines below it.
+    fn place(&mut self, (class, text_class): (&str, &str), name: &str, lines: &[String]) {
         self.arrow();
-        self.rect(class, BOX);
-        self.text(LEFT + 12, self.y + 17, text_class, what);
-        self.text(LEFT + 12, self.y + 32, "small", why);
-        self.y += BOX;
+        let height = BOX + LINE * (lines.len() as u32).saturating_sub(1);
+        self.rect(class, height);
+        self.text(LEFT + 12, self.y + 17, text_class, name);
+        for (i, line) in lines.iter().enumerate() {
+            self.text(LEFT + 12, self.y + 32 + LINE * i as u32, "small", line);
+        }
+        self.y += height;
     }
 
     fn rect(&mut self, class: &str, height: u32) {
         let _infallible = write!(
             self.body,
-            "<rect class=\"box {class}\" x=\"{LEFT}\" y=\"{}\" width=\"{}\" height=\"{height}\" rx=\"6\"/>",
+            "<rect class=\"{class}\" x=\"{LEFT}\" y=\"{}\" width=\"{}\" height=\"{height}\" rx=\"6\"/>",
             self.y,
             WIDTH - 2 * LEFT
         );

@@ -5,7 +5,7 @@ use crate::{
     event::NetnsId,
     inventory::{Inventory, Netns, Route, table_name},
     model::{Direction, Flow, Step},
-    view::flow_name,
+    view::{flow_name, intent},
 };
 
 /// A table.
@@ -39,6 +39,7 @@ pub(super) fn all(p: &Page<'_>) -> Vec<Table> {
         routes(p),
         rules(p),
         sysctls(p),
+        meant(p),
     ];
     tables.into_iter().filter(|t| !t.rows.is_empty()).collect()
 }
@@ -210,6 +211,30 @@ fn rules(p: &Page<'_>) -> Table {
         })
         .collect();
     Table::new("Rules", &["#Preference", "Family", "Rule"], rows)
+}
+
+/// What findings were judged by, with where it is known from.
+fn meant(p: &Page<'_>) -> Table {
+    let (inventory, intent) = (p.text.cx.inventory, p.intent);
+    let known = intent::object(inventory, intent);
+    let cni = known.cni.map_or_else(String::new, |c| {
+        let guess = if c.guess { ", a guess" } else { "" };
+        format!("{} ({}{guess})", c.name, c.why)
+    });
+    let nodes = known.nodes.join(" ");
+    let rows: Vec<Vec<String>> = [
+        ("Pods of different nodes", intent.told()),
+        ("Pods' prefixes", known.pod_cidrs.join(" ")),
+        ("Nodes' prefixes", known.node_cidrs.join(" ")),
+        ("Nodes", nodes),
+        ("CNI", cni),
+        ("Known from", known.sources.join("; ")),
+    ]
+    .into_iter()
+    .filter(|(_, value)| !value.is_empty())
+    .map(|(name, value)| vec![name.to_owned(), value])
+    .collect();
+    Table::new("What the network is meant to do", &["What", "Value"], rows)
 }
 
 /// What of the settings decides about forwarding and source checks.

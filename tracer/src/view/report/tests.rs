@@ -38,6 +38,11 @@ fn page(dev: &str, symbol: &str, write: fn(&Page<'_>) -> String) -> String {
     };
     let findings = [fixture::finding(&dropped)];
     let snapshot = fixture::snapshot(vec![dropped, fixture::tunnelled(Unanswered(ETH0))]);
+    let intent = Intent {
+        mode: crate::diagnose::Mode::Native,
+        source: crate::diagnose::Source::Flag,
+        ..Intent::default()
+    };
     let file = file();
     write(&Page {
         text: Text {
@@ -46,6 +51,7 @@ fn page(dev: &str, symbol: &str, write: fn(&Page<'_>) -> String) -> String {
         },
         snapshot: &snapshot,
         findings: &findings,
+        intent: &intent,
         limits: &[],
         filter: "",
         file: &file,
@@ -62,6 +68,7 @@ fn findings_come_first_and_each_lost_flow_is_drawn() {
         "<h2>Flows in trouble",
         "<h2>Dropped packets over",
         "<h2>Flows<",
+        "<h2>What the network is meant",
     ];
     let at: Vec<usize> = order.iter().map(|h| page.find(h).unwrap()).collect();
     assert!(at.is_sorted(), "{at:?}");
@@ -100,6 +107,7 @@ fn markdown_says_the_same() {
         "## Findings",
         "## Flows in trouble",
         "IP\\_OUTNOROUTES",
+        "| Pods of different nodes | native (flag) |",
     ] {
         assert!(md.contains(wanted), "{wanted}:\n{md}");
     }

@@ -11,6 +11,7 @@ mod build;
 mod ci;
 mod demo;
 mod e2e;
+mod fuzz;
 mod layers;
 mod setup;
 mod sh;
@@ -43,6 +44,8 @@ enum Task {
     Bench(bench::Args),
     /// Run a command on another kernel, in a virtual machine that sees this machine's files
     Vm(vm::Args),
+    /// Read damaged captures, with a sanitizer, for as long as wanted
+    Fuzz(fuzz::Args),
     /// Check which module uses which, and the size of files
     Layers,
     /// Check format, layers, lints and documentation
@@ -72,6 +75,7 @@ fn run() -> Result<ExitCode> {
         Task::Demo(args) => return demo::run(&args),
         Task::Bench(args) => bench::run(&args)?,
         Task::Vm(args) => return vm::run(&args),
+        Task::Fuzz(args) => fuzz::run(&args)?,
         Task::Layers => layers::check()?,
         Task::Lint => ci::lint()?,
         Task::Ci => ci::run()?,

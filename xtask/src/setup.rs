@@ -14,6 +14,9 @@ use crate::sh;
 /// that compiler's bitcode.
 const LINKER_VERSION: &str = "0.10.3";
 
+/// Drives libFuzzer.
+const FUZZ_VERSION: &str = "0.13.2";
+
 /// File below the sysroot that tells that a rustup component is there.
 const COMPONENTS: &[(&str, &str)] = &[
     ("rust-src", "lib/rustlib/src/rust/library/core/Cargo.toml"),
@@ -200,6 +203,28 @@ fn linker() -> Result<()> {
         .arg(&home);
     install.arg(format!("bpf-linker@{LINKER_VERSION}"));
     sh::run(&mut install).context("this step needs the network once")
+}
+
+/// What `cargo xtask fuzz` runs. Only done when that is wanted.
+pub(crate) fn cargo_fuzz() -> Result<PathBuf> {
+    let _lock = lock()?;
+    let home = sh::root()?.join("target/toolchain");
+    let program = home.join("bin/cargo-fuzz");
+    if let Some(found) =
+        sh::find("cargo-fuzz").or_else(|| program.is_file().then(|| program.clone()))
+    {
+        return Ok(found);
+    }
+    announce(&format!(
+        "cargo install cargo-fuzz@{FUZZ_VERSION} into target/toolchain"
+    ));
+    let mut install = sh::cargo()?;
+    install
+        .args(["install", "--locked", "--quiet", "--root"])
+        .arg(&home);
+    install.arg(format!("cargo-fuzz@{FUZZ_VERSION}"));
+    sh::run(&mut install).context("this step needs the network once")?;
+    Ok(program)
 }
 
 fn is_wanted_linker(file: &Path) -> bool {

@@ -121,3 +121,24 @@ fn a_pipe_is_read_as_a_file_is() -> Result<()> {
     ensure!(!flows.is_empty(), "no flows");
     Ok(())
 }
+
+#[test]
+fn tcpdump_shows_a_pipe_while_it_is_written() -> Result<()> {
+    let lab = Lab::raise_named(LAB)?;
+    let binary = tracer::binary()?.display().to_string();
+    let script = "\"$0\" record -w - -- sleep 3 | tcpdump -l -n -r - udp and dst host 10.244.2.20";
+    let mut command = Command::new("sh");
+    command.args(["-c", script, &binary]);
+    let job = Tracer::spawn_command(lab.node(), command)?;
+    job.wait_ready(tracer::READY_LIMIT)?;
+    lab.traffic(1)?;
+    let ended = job.wait(END)?.expect_code(0)?;
+    let shown = ended.stdout.lines().filter(|l| l.contains("UDP")).count();
+    ensure!(shown > 0, "tcpdump shows nothing:\n{}", ended.stdout);
+    ensure!(
+        !ended.stderr.contains("tcpdump: pcap_loop"),
+        "{}",
+        ended.stderr
+    );
+    Ok(())
+}

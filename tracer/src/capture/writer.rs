@@ -363,8 +363,8 @@ fn always(flags: u32, id: u64, p: &RawPacket<'_>) -> [u8; ALWAYS] {
         at += bytes.len();
     };
     let head = |code: u16, len: u16| {
-        let ([a, b], [c, d]) = (code.to_le_bytes(), len.to_le_bytes());
-        [a, b, c, d]
+        let (code, len) = (u32::from(code), u32::from(len));
+        (len << 16 | code).to_le_bytes()
     };
     put(&head(EPB_FLAGS, 4));
     put(&flags.to_le_bytes());

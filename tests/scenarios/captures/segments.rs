@@ -41,7 +41,7 @@ fn segments_that_offload_divides_and_joins_are_counted_as_the_wire_had_them() ->
     let n1 = Tracer::start(lab.node(), &["record", "-w", &a])?;
     let n2 = Tracer::start(lab.ns("n2")?, &["record", "-w", &b])?;
     let bulk = Tcp::to("10.244.2.20:8").bytes(2_000_000);
-    let sent = bulk.limit(Duration::from_secs(60)).send(lab.ns("p1")?)?;
+    let sent = bulk.limit(Duration::from_mins(1)).send(lab.ns("p1")?)?;
     ensure!(sent.received == sent.sent, "{sent:?}");
     n1.interrupt(END)?.expect_code(0)?;
     n2.interrupt(END)?.expect_code(0)?;

@@ -9,13 +9,14 @@ use std::{
 use super::{
     End, Header, Line, Tick,
     block::{
-        EPB_FLAGS, EPB_PACKETID, EPB_VERDICT, LINES, MAGIC, OPT_COMMENT, OPT_DROP, OPT_PLACE,
-        PACKET, Put, SECTION, SHB_OS, SHB_USERAPPL,
+        EPB_VERDICT, LINES, MAGIC, OPT_COMMENT, OPT_DROP, PACKET, Put, SECTION, SHB_OS,
+        SHB_USERAPPL,
     },
     comment::{self, Comments},
     frame::{FRAME_MORE, Frame},
     identity::Identity,
     interface::Interfaces,
+    options,
     totals::Totals,
     version::SCHEMA,
 };
@@ -40,9 +41,6 @@ const FLUSH_NS: u64 = 1_000_000_000;
 /// `epb_verdict` of kind "Linux eBPF TC" with the value `TC_ACT_SHOT`: the only one of the verdicts
 /// that pcapng defines which says that a packet was dropped in software.
 const VERDICT_SHOT: [u8; 9] = [1, 2, 0, 0, 0, 0, 0, 0, 0];
-
-/// Bytes of flags, packet id, place and the end of the options.
-const ALWAYS: usize = 8 + 12 + 16 + 4;
 
 /// What a recording holds so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -201,7 +199,7 @@ impl<W: Write> Writer<W> {
         if !self.comment.is_empty() {
             b.option(OPT_COMMENT, self.comment.as_bytes());
         }
-        b.bytes(&always(flags, self.identity.number(p), p));
+        b.bytes(&options::always(flags, self.identity.number(p), p));
         b.end();
         self.counts.packets += 1;
         self.file_packets += 1;
@@ -352,30 +350,6 @@ impl<W: Write> Writer<W> {
         self.blocks.clear();
         Ok(())
     }
-}
-
-/// The options that each packet has, and the end of its options, in one piece.
-fn always(flags: u32, id: u64, p: &RawPacket<'_>) -> [u8; ALWAYS] {
-    let mut out = [0; ALWAYS];
-    let mut at = 0;
-    let mut put = |bytes: &[u8]| {
-        out[at..at + bytes.len()].copy_from_slice(bytes);
-        at += bytes.len();
-    };
-    let head = |code: u16, len: u16| {
-        let (code, len) = (u32::from(code), u32::from(len));
-        (len << 16 | code).to_le_bytes()
-    };
-    put(&head(EPB_FLAGS, 4));
-    put(&flags.to_le_bytes());
-    put(&head(EPB_PACKETID, 8));
-    put(&id.to_le_bytes());
-    put(&head(OPT_PLACE, 12));
-    put(&p.segs.to_le_bytes());
-    put(&p.in_dev.unwrap_or_default().0.to_le_bytes());
-    put(&p.gso_size.to_le_bytes());
-    // the remaining four bytes are the end of the options
-    out
 }
 
 /// [`Line::Event`] without a copy.

@@ -24,6 +24,7 @@ pub mod kubelet;
 pub mod labs;
 pub mod netns;
 pub mod observe;
+pub mod random;
 pub mod reaper;
 pub mod tmux;
 pub mod topology;

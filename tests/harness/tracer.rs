@@ -189,8 +189,8 @@ impl Ended {
             self.status.code() == Some(wanted),
             "wanted exit status {wanted}, got {}\nstdout:\n{}\nstderr:\n{}",
             self.status,
-            self.stdout,
-            self.stderr
+            shortened(&self.stdout),
+            shortened(&self.stderr)
         );
         Ok(self)
     }
@@ -213,6 +213,18 @@ impl Ended {
             .filter(|line| !line.trim().is_empty())
             .map(parse)
             .collect()
+    }
+}
+
+/// The start of a text, so that a report of many flows does not bury what went wrong.
+fn shortened(text: &str) -> std::borrow::Cow<'_, str> {
+    const MOST: usize = 8000;
+    match text.char_indices().nth(MOST) {
+        None => text.into(),
+        Some((at, _)) => {
+            let (start, rest) = text.split_at(at);
+            format!("{start}… and {} bytes more", rest.len()).into()
+        }
     }
 }
 

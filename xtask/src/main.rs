@@ -15,6 +15,7 @@ mod fuzz;
 mod layers;
 mod setup;
 mod sh;
+mod soak;
 mod test;
 mod vm;
 
@@ -42,6 +43,8 @@ enum Task {
     /// Measure tracer beside other programs, in one run (needs root)
     #[command(subcommand)]
     Bench(bench::Args),
+    /// Run tracer under changing load, and require that memory and descriptors stay flat (needs root)
+    Soak(soak::Args),
     /// Run a command on another kernel, in a virtual machine that sees this machine's files
     Vm(vm::Args),
     /// Read damaged captures, with a sanitizer, for as long as wanted
@@ -74,6 +77,7 @@ fn run() -> Result<ExitCode> {
         Task::Test(args) => test::run(&args)?,
         Task::Demo(args) => return demo::run(&args),
         Task::Bench(args) => bench::run(&args)?,
+        Task::Soak(args) => soak::run(&args)?,
         Task::Vm(args) => return vm::run(&args),
         Task::Fuzz(args) => fuzz::run(&args)?,
         Task::Layers => layers::check()?,

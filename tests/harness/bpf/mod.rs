@@ -1,8 +1,11 @@
 //! Other people's BPF programs on a device, and what is attached and loaded by the kernel's own
 //! account, all by bpf(2): no tool, no object file, no library that tracer uses too.
-//! [`redirect`]: programs that send packets past routing.
+//! [`redirect`]: programs that send packets past routing. [`xdp`]: programs before
+//! the stack. [`held`]: what one process holds.
 
+pub mod held;
 pub mod redirect;
+pub mod xdp;
 
 use std::ffi::{CStr, CString};
 use std::io;
@@ -144,8 +147,8 @@ fn counted(map: &OwnedFd) -> Result<u64> {
     Ok(value)
 }
 
-/// A foreign program for a clsact filter: counts packets of one length and lets all pass
-/// (`TC_ACT_OK`). `tc` takes it from its path. (Filters of tc's own that count are not in every
+/// A foreign program for a clsact filter: counts packets of one length and gives all the same
+/// answer. `tc` takes it from its path. (Filters of tc's own that count are not in every
 /// kernel; `cls_bpf` is wherever tracer runs.)
 #[derive(Debug)]
 pub struct Pinned {
@@ -162,10 +165,15 @@ struct Pin {
 impl Pinned {
     /// Loads the program and pins it in a BPF file system of its own.
     pub fn new(name: &str, length: i32) -> Result<Self> {
+        Self::answering(name, length, Answer::Pass)
+    }
+
+    /// The same with another answer.
+    pub fn answering(name: &str, length: i32, answer: Answer) -> Result<Self> {
         let counter = create_map().context("cannot make the map of a foreign filter")?;
         let program = load(
             "foreign",
-            &counting(counter.as_raw_fd(), length, Answer::Pass as i32),
+            &counting(counter.as_raw_fd(), length, answer as i32),
         )
         .context("cannot load a foreign filter")?;
         let pin = Pin::new(name, &program)?;
@@ -240,6 +248,12 @@ pub fn attached(ns: &Netns, dev: &str, hook: Hook) -> Result<Vec<Program>> {
     ids.iter().take(count).map(|id| named(*id)).collect()
 }
 
+/// Whether this kernel has tcx (from 6.6 on).
+pub fn has_tcx(ns: &Netns) -> Result<bool> {
+    // lo is everywhere, and the kernel refuses an attach type that it does not know
+    Ok(attached(ns, "lo", Hook::Egress).is_ok())
+}
+
 /// All programs that are loaded on this machine, of all containers and users.
 pub fn programs() -> Result<Vec<Program>> {
     let mut found = Vec::new();
@@ -291,6 +305,10 @@ fn create_map() -> io::Result<OwnedFd> {
 
 /// Loads a program for tc under a name of at most 15 bytes.
 fn load(name: &str, instructions: &[u64]) -> Result<OwnedFd> {
+    load_as(PROG_TYPE_SCHED_CLS, name, instructions)
+}
+
+fn load_as(kind: u32, name: &str, instructions: &[u64]) -> Result<OwnedFd> {
     let (license, mut log) = (c"GPL", vec![0_u8; 1 << 16]);
     let mut named = [0_u8; 16];
     for (to, from) in named.iter_mut().take(15).zip(name.bytes()) {
@@ -301,7 +319,7 @@ fn load(name: &str, instructions: &[u64]) -> Result<OwnedFd> {
         half.map_or(0, u64::from_ne_bytes)
     });
     let mut attr = [
-        u64::from(PROG_TYPE_SCHED_CLS) | (instructions.len() as u64) << 32,
+        u64::from(kind) | (instructions.len() as u64) << 32,
         instructions.as_ptr() as u64,
         license.as_ptr() as u64,
         1 | (log.len() as u64) << 32,

@@ -20,6 +20,7 @@ pub mod watch;
 mod wire;
 
 pub use netns::NetnsSelection;
+pub use program::{OwnFilter, own_filters, remove_filter};
 pub use reader::{Reading, read_inventory};
 
 use crate::event::NetnsId;

@@ -6,8 +6,9 @@ use aya::programs::{ProgramError, SchedClassifier, TcAttachType};
 
 use super::{
     NetError,
+    guard::guarded,
     socket::{Connection, request},
-    wire::{Attrs, Defects, u32_at},
+    wire::{Attrs, Defects, push_attr, u32_at},
 };
 use crate::{
     event::Ifindex,
@@ -17,6 +18,7 @@ use crate::{
 const RTM_NEWQDISC: u16 = 36;
 const RTM_GETQDISC: u16 = 38;
 const RTM_NEWTFILTER: u16 = 44;
+const RTM_DELTFILTER: u16 = 45;
 const RTM_GETTFILTER: u16 = 46;
 /// Size of `struct tcmsg`.
 const TCMSG: usize = 20;
@@ -55,7 +57,9 @@ pub(super) fn programs(
     connection.progress().answered();
     for dev in if_allowed(clsact(connection, defects))? {
         for at in PARENTS {
-            let programs = if_allowed(filters(connection, dev, at, defects))?;
+            let filters = if_allowed(filters(connection, dev, at, defects))?;
+            let others = filters.into_iter().map(|f| f.program);
+            let programs: Vec<_> = others.filter(|p| p.name != OURS).collect();
             if !programs.is_empty() {
                 found.entry(dev).or_default().extend(programs);
             }
@@ -124,13 +128,74 @@ fn clsact(connection: &mut Connection, defects: &Defects) -> Result<BTreeSet<Ifi
     Ok(devices.into_iter().collect())
 }
 
+/// A BPF filter, with what names it to the kernel.
+#[derive(Debug, PartialEq, Eq)]
+struct Filter {
+    /// `tcm_handle`.
+    handle: u32,
+    /// `tcm_info`: priority and protocol.
+    info: u32,
+    program: TcProgram,
+}
+
+/// A filter of a tracer at the egress of a device: of this one, or of another one that runs or was
+/// killed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnFilter {
+    /// Device.
+    pub dev: Ifindex,
+    /// Number of its program.
+    pub id: u32,
+    handle: u32,
+    info: u32,
+}
+
+/// The clsact filters of tracers at the devices of the caller's namespace.
+pub fn own_filters() -> Result<Vec<OwnFilter>, NetError> {
+    guarded(|progress| {
+        let mut connection = Connection::open(progress)?;
+        let defects = Defects::default();
+        let (egress, mut found) = (PARENTS[1], Vec::new());
+        for dev in if_allowed(clsact(&mut connection, &defects))? {
+            let filters = if_allowed(filters(&mut connection, dev, egress, &defects))?;
+            let ours = filters.into_iter().filter(|f| f.program.name == OURS);
+            found.extend(ours.filter_map(|f| {
+                Some(OwnFilter {
+                    dev,
+                    id: f.program.id?,
+                    handle: f.handle,
+                    info: f.info,
+                })
+            }));
+        }
+        Ok(found)
+    })
+}
+
+/// Removes a filter that [`own_filters`] found.
+pub fn remove_filter(filter: &OwnFilter) -> Result<(), NetError> {
+    let mut body = request(0, TCMSG);
+    let numbers = [filter.dev.0, filter.handle, PARENTS[1].0, filter.info];
+    for (at, value) in [4, 8, 12, 16].into_iter().zip(numbers) {
+        if let Some(bytes) = body.get_mut(at..at + 4) {
+            bytes.copy_from_slice(&value.to_ne_bytes());
+        }
+    }
+    push_attr(&mut body, TCA_KIND, b"bpf\0");
+    guarded(move |progress| {
+        // one that went meanwhile is refused, and nothing is left of it either
+        Connection::open(progress)?.ask("filters", RTM_DELTFILTER, &body)
+    })
+    .map(drop)
+}
+
 /// The BPF filters of one hook of a device.
 fn filters(
     connection: &mut Connection,
     dev: Ifindex,
     (parent, hook): (u32, TcHook),
     defects: &Defects,
-) -> Result<Vec<TcProgram>, NetError> {
+) -> Result<Vec<Filter>, NetError> {
     let mut body = request(0, TCMSG);
     for (at, value) in [(4, dev.0), (12, parent)] {
         if let Some(bytes) = body.get_mut(at..at + 4) {
@@ -145,7 +210,7 @@ fn filters(
 }
 
 /// `None` for filters of other kinds, and for the headline that each chain has.
-fn filter(body: &[u8], hook: TcHook, defects: &Defects) -> Option<TcProgram> {
+fn filter(body: &[u8], hook: TcHook, defects: &Defects) -> Option<Filter> {
     let (mut kind, mut options) = (String::new(), None);
     for attr in Attrs::new(body.get(TCMSG..)?, defects) {
         match attr.kind {
@@ -165,12 +230,16 @@ fn filter(body: &[u8], hook: TcHook, defects: &Defects) -> Option<TcProgram> {
             _ => {}
         }
     }
-    (name != OURS).then_some(TcProgram { hook, id, name })
+    Some(Filter {
+        handle: u32_at(body, 8)?,
+        info: u32_at(body, 16)?,
+        program: TcProgram { hook, id, name },
+    })
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{super::wire::push_attr, *};
+    use super::*;
 
     fn message(kind: &[u8], options: &[(u16, &[u8])]) -> Vec<u8> {
         let mut nested = Vec::new();
@@ -191,6 +260,7 @@ mod tests {
         ];
         let defects = Defects::default();
         let found = filter(&message(b"bpf\0", &options), TcHook::Ingress, &defects);
+        let found = found.map(|f| f.program);
         let wanted = TcProgram {
             hook: TcHook::Ingress,
             id: Some(412),
@@ -201,15 +271,9 @@ mod tests {
     }
 
     #[test]
-    fn our_own_filter_and_other_kinds_are_left_out() {
+    fn other_kinds_are_left_out() {
         let defects = Defects::default();
-        let ours: [(u16, &[u8]); 1] = [(TCA_BPF_NAME, b"tracer_egress\0")];
-        for body in [
-            message(b"bpf\0", &ours),
-            message(b"flower\0", &[]),
-            request(0, TCMSG),
-            Vec::new(),
-        ] {
+        for body in [message(b"flower\0", &[]), request(0, TCMSG), Vec::new()] {
             assert_eq!(filter(&body, TcHook::Egress, &defects), None);
         }
     }

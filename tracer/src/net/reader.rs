@@ -50,6 +50,8 @@ struct Reader<'a> {
     notes: Vec<String>,
     /// Namespaces behind links of the home one that were not found.
     unnamed_peers: usize,
+    /// What changed faster than it could be read.
+    torn: BTreeSet<&'static str>,
 }
 
 impl<'a> Reader<'a> {
@@ -61,6 +63,7 @@ impl<'a> Reader<'a> {
             defects: Defects::default(),
             notes: Vec::new(),
             unnamed_peers: 0,
+            torn: BTreeSet::new(),
         })
     }
 
@@ -159,6 +162,7 @@ impl<'a> Reader<'a> {
             // what a pod's own programs do is no part of the way through the node
             netns.programs = programs(&mut connection, &netns.links, &self.defects)?;
         }
+        self.torn.extend(connection.torn());
         Ok(netns)
     }
 
@@ -188,6 +192,11 @@ impl<'a> Reader<'a> {
     }
 
     fn note_defects(&mut self) {
+        for what in &self.torn {
+            self.notes.push(format!(
+                "{what} changed faster than they could be read; the configuration may have gaps"
+            ));
+        }
         let count = self.defects.count();
         if count > 0 {
             self.notes.push(format!(

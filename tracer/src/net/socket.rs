@@ -93,6 +93,7 @@ pub(super) struct Connection {
     sequence: u32,
     buffer: Vec<u8>,
     progress: Progress,
+    torn: Vec<&'static str>,
 }
 
 impl Connection {
@@ -109,12 +110,18 @@ impl Connection {
             sequence: 0,
             buffer: vec![0; BUFFER],
             progress: progress.clone(),
+            torn: Vec::new(),
         })
     }
 
     /// What is being asked; also for questions that do not go over this socket.
     pub(super) fn progress(&self) -> &Progress {
         &self.progress
+    }
+
+    /// What changed faster than it could be read: those dumps may have holes.
+    pub(super) fn torn(self) -> Vec<&'static str> {
+        self.torn
     }
 
     /// Everything of one kind; the dump is repeated when the tables change meanwhile.
@@ -128,9 +135,10 @@ impl Connection {
         for _ in 0..DUMP_ATTEMPTS {
             found.clear();
             if self.dump_once(what, request, |m| found.extend(parse(m)))? {
-                break;
+                return Ok(found);
             }
         }
+        self.torn.push(what);
         Ok(found)
     }
 

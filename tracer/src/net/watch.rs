@@ -24,8 +24,9 @@ use super::{
 };
 use crate::event::Ifindex;
 
-/// `RTNLGRP_*`: links, neighbours, addresses, routes and rules of both families, nexthop objects.
-const GROUPS: [u32; 9] = [1, 3, 5, 7, 8, 9, 11, 19, 32];
+/// `RTNLGRP_*`: links, neighbours, traffic control, addresses, routes and rules of both families,
+/// nexthop objects.
+const GROUPS: [u32; 10] = [1, 3, 4, 5, 7, 8, 9, 11, 19, 32];
 const RTM_NEWLINK: u16 = 16;
 const RTM_DELLINK: u16 = 17;
 /// A bridge tells of its ports in link messages of this family.

@@ -1,6 +1,7 @@
 //! Source → decode → model → diagnose → views.
 
 mod config;
+mod devices;
 mod feed;
 mod names;
 mod record;

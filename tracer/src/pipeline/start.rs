@@ -4,9 +4,12 @@ use std::thread;
 
 use anyhow::{Context as _, Result, bail};
 use tracer_abi::offset::{ABSENT, Off};
-use tracing::debug;
 
-use super::{SessionConfig, names::PodNames};
+use super::{
+    SessionConfig,
+    devices::{attach, remove_stale},
+    names::PodNames,
+};
 use crate::{
     cluster,
     diagnose::Intent,
@@ -80,6 +83,8 @@ pub(super) fn start(config: &SessionConfig) -> Result<Started> {
     let mut probe = Probe::load(&probe_config(config, &facts, &inventory, &devices, &btf))?;
     let missing = probe.attach_tracepoints(&btf)?;
     limits.extend(missing.into_iter().map(|n| limit(n, Question::Routes)));
+    // before the first filter of our own, whose program nobody but this process holds
+    remove_stale();
     for (ifindex, name) in &devices {
         attach(&mut probe, *ifindex, name, &mut limits);
     }
@@ -94,14 +99,6 @@ pub(super) fn start(config: &SessionConfig) -> Result<Started> {
         limits,
         intent,
     })
-}
-
-/// Attaches to one device. That one device refuses is a limit of the picture, not the end of it.
-pub(super) fn attach(probe: &mut Probe, ifindex: Ifindex, name: &str, limits: &mut Vec<Limit>) {
-    match probe.attach_device(ifindex, name) {
-        Ok(attached) => debug!(name, attached, "device"),
-        Err(e) => limits.push(limit(e.to_string(), Question::Path)),
-    }
 }
 
 /// Says which devices send and receive with the VNI that each packet carries.

@@ -6,7 +6,7 @@ use aya::{
     Btf,
     programs::{
         BtfTracePoint, LinkOrder, ProgramError, SchedClassifier, TcAttachType,
-        tc::{NlOptions, SchedClassifierLinkId, TcAttachOptions, qdisc_add_clsact},
+        tc::{NlOptions, SchedClassifierLinkId, TcAttachOptions, TcHandle, qdisc_add_clsact},
     },
 };
 
@@ -27,6 +27,8 @@ const TRACEPOINTS: [(&str, &str, bool); 8] = [
 const EGRESS: &str = "tracer_egress";
 /// Lowest number that tc allows: first in the chain of a clsact device.
 const CLSACT_PRIORITY: u16 = 1;
+/// The handle of a filter is this with the process id, which has 22 bits at most.
+const OWN_HANDLE: u32 = 0x7400_0000;
 
 /// How the devices are attached, and to which.
 #[derive(Default)]
@@ -122,18 +124,45 @@ impl Probe {
         }
     }
 
-    /// Forgets a device that is gone; the kernel detached it.
+    /// Forgets a device that is gone, or at which the program is not any more.
     pub fn forget_device(&mut self, ifindex: Ifindex) {
         let Some(link) = self.attachment.devices.remove(&ifindex) else {
             return;
         };
+        let clsact = self.attachment.clsact;
         let program: Option<&mut SchedClassifier> = self
             .ebpf
             .program_mut(EGRESS)
             .and_then(|p| p.try_into().ok());
-        if let Some(program) = program {
-            // with the device went the attachment: detaching may fail and nothing is left
-            let _detached = program.detach(link);
+        let Some(Ok(link)) = program.map(|p| p.take_link(link)) else {
+            return;
+        };
+        if clsact {
+            // the filter went with the device or its qdisc. Detaching names it by device, priority
+            // and handle, and those may be another device's or somebody else's filter by now
+            std::mem::forget(link);
+        }
+    }
+
+    /// The number of the program at the devices; `None` before it is loaded.
+    pub fn egress_id(&self) -> Option<u32> {
+        let program: &SchedClassifier = self.ebpf.program(EGRESS)?.try_into().ok()?;
+        program.info().ok().map(|info| info.id())
+    }
+
+    /// Whether the program is still at the device that has this name, as far as the kernel tells.
+    /// Only where it has tcx.
+    pub fn is_at(&self, name: &str) -> bool {
+        match SchedClassifier::query_tcx(name, TcAttachType::Egress) {
+            Ok((_, programs)) => {
+                let id = self.egress_id();
+                programs.iter().any(|p| Some(p.id()) == id)
+            }
+            // nothing is attached there
+            Err(ProgramError::SyscallError(e)) => {
+                e.io_error.raw_os_error() != Some(libc::ENOENT) || e.call != "bpf_prog_query"
+            }
+            Err(_) => true,
         }
     }
 
@@ -154,15 +183,23 @@ fn clsact(
 ) -> Result<SchedClassifierLinkId, ProgramError> {
     // exists already, ours or somebody's: both are fine. A real failure shows when attaching.
     let _added = qdisc_add_clsact(name);
-    let options = NlOptions {
-        priority: CLSACT_PRIORITY,
-        ..NlOptions::default()
+    // others replace the filter with the handle that the kernel gives first (Cilium: priority 1,
+    // handle 1). One of our own stays, and removing it removes nothing of theirs
+    let own = TcHandle::from(OWN_HANDLE | std::process::id());
+    let mut attach = |handle| {
+        let options = NlOptions {
+            priority: CLSACT_PRIORITY,
+            handle,
+            ..NlOptions::default()
+        };
+        let options = TcAttachOptions::Netlink(options);
+        program.attach_with_options(name, TcAttachType::Egress, options)
     };
-    program.attach_with_options(
-        name,
-        TcAttachType::Egress,
-        TcAttachOptions::Netlink(options),
-    )
+    match attach(own) {
+        // a tracer in another pid namespace has the same number
+        Err(e) if errno(&e) == Some(libc::EEXIST) => attach(TcHandle::AUTO_ASSIGN),
+        result => result,
+    }
 }
 
 /// The device vanished between the list and the call.

@@ -2,11 +2,12 @@
 
 use std::{sync::Arc, time::Instant};
 
-use super::{LOOPBACK, Session};
+use super::{DEBOUNCE, LOOPBACK, PAUSE_FACTOR, Session};
 use crate::{
     event::Ifindex,
     net::{self, watch::Notice},
-    pipeline::start::{attach, is_traced, mark_tunnels},
+    pipeline::devices::{self, Followed, attach},
+    view::Question,
 };
 
 impl Session {
@@ -22,7 +23,8 @@ impl Session {
                 }
             }
             Notice::LinkGone(ifindex) => self.gone(ifindex),
-            Notice::Changed | Notice::Overrun => {}
+            Notice::Overrun => self.overrun(),
+            Notice::Changed => {}
         }
         self.reread.get_or_insert_with(Instant::now);
     }
@@ -40,8 +42,19 @@ impl Session {
         self.probe.forget_device(ifindex);
     }
 
+    fn overrun(&mut self) {
+        self.overrun = true;
+        let text = "changes of the node's configuration came faster than they could be read and \
+                    some were lost; all of it was read again. What left by new devices meanwhile is \
+                    not counted";
+        if devices::add(&mut self.limits, text.to_owned(), Question::Path) {
+            tracing::warn!("{text}");
+        }
+    }
+
     /// Reads the configuration again; keeps the old one when that fails.
     pub(super) fn read_again(&mut self) {
+        let begun = Instant::now();
         self.reread = None;
         let inventory = match net::read_inventory(&self.selection, &self.proc) {
             Ok(read) => {
@@ -54,29 +67,13 @@ impl Session {
                 return;
             }
         };
-        for netns in inventory.netns.values().filter(|n| n.edge) {
-            if !self.inventory.netns.contains_key(&netns.id)
-                && let Err(e) = self.probe.add_edge(netns.id)
-            {
-                tracing::warn!("{e}");
-            }
-        }
-        for netns in self.inventory.netns.values().filter(|n| n.edge) {
-            if !inventory.netns.contains_key(&netns.id)
-                && let Err(e) = self.probe.remove_edge(netns.id)
-            {
-                tracing::warn!("{e}");
-            }
-        }
-        if !self.devices_given {
-            let links = inventory.home().into_iter().flat_map(|n| n.links.values());
-            for link in links.filter(|l| is_traced(l)) {
-                attach(&mut self.probe, link.ifindex, &link.name, &mut self.limits);
-            }
-        }
-        if let Err(e) = mark_tunnels(&self.probe, &inventory) {
-            tracing::warn!("{e}");
-        }
+        self.debounce = DEBOUNCE.max(begun.elapsed() * PAUSE_FACTOR);
+        let followed = Followed {
+            devices_given: self.devices_given,
+            overrun: std::mem::take(&mut self.overrun),
+        };
+        let (old, limits) = (&self.inventory, &mut self.limits);
+        devices::follow(&mut self.probe, (old, &inventory), followed, limits);
         if *self.inventory != inventory {
             self.inventory = Arc::new(inventory);
             self.model_inventory();

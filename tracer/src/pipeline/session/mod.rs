@@ -44,7 +44,8 @@ const TICK: Duration = Duration::from_millis(250);
 /// A tick that took a fifth of the time or more is followed by a longer pause, so that a node with
 /// very many flows is not kept busy by looking at them.
 const PAUSE_FACTOR: u32 = 4;
-/// The configuration is read again this long after the first of a burst of changes.
+/// The configuration is read again this long after the first of a burst of changes, and later when
+/// reading takes long ([`PAUSE_FACTOR`]).
 const DEBOUNCE: Duration = Duration::from_millis(150);
 /// Batches of records that wait; beyond, the ring buffer fills, which is counted.
 const BATCHES: usize = 64;
@@ -95,6 +96,10 @@ struct Session {
     wall_offset_ns: u64,
     started: KtimeNs,
     reread: Option<Instant>,
+    /// How long reading again waits for more changes.
+    debounce: Duration,
+    /// Notices were lost: which devices went is not known.
+    overrun: bool,
     tick: Duration,
 }
 
@@ -123,6 +128,8 @@ impl Session {
             wall_offset_ns: s.facts.clock.wall_ns(KtimeNs(0)),
             started,
             reread: None,
+            debounce: DEBOUNCE,
+            overrun: false,
             tick: TICK,
             probe: s.probe,
         };
@@ -255,7 +262,10 @@ impl Session {
         on_event: &mut dyn FnMut(PipelineEvent<'_>) -> ControlFlow<()>,
     ) -> Result<ControlFlow<()>> {
         let before = self.inventory.clone();
-        if self.reread.is_some_and(|since| since.elapsed() >= DEBOUNCE) {
+        if self
+            .reread
+            .is_some_and(|since| since.elapsed() >= self.debounce)
+        {
             self.read_again();
         } else {
             self.name_again();
@@ -317,8 +327,10 @@ impl Session {
             }
         }
         let (snapshot, findings) = self.picture(on_event)?;
+        // and what was missing since
+        let limits = self.limits.clone();
         Ok(SessionEnd {
-            ready,
+            ready: Ready { limits, ..ready },
             inventory: self.inventory.clone(),
             snapshot,
             findings,

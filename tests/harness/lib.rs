@@ -20,6 +20,7 @@ pub mod command;
 pub mod confusion;
 pub mod deadline;
 pub mod expect;
+pub mod inject;
 pub mod kubelet;
 pub mod labs;
 pub mod netns;

@@ -6,6 +6,7 @@
 pub mod blast;
 mod cpu;
 mod echo;
+pub mod frame;
 mod noise;
 pub mod offload;
 mod ping;

@@ -4,18 +4,17 @@
 //! The frames are written by packet sockets, so that one namespace can be a hundred senders. What
 //! has crossed the node ends at the far device, which takes no part in anything.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
-use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::net::Ipv6Addr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, send, socket};
 use serde_json::Value;
 
-use crate::{Netns, Network, Topology, deadline};
+use super::frame::{Frames, ethernet, ipv4, ipv6, udp};
+use crate::{Network, Topology, deadline};
 
 /// Addresses on each side, of both families together.
 const SIDE: usize = 100;
@@ -81,7 +80,7 @@ impl Noise {
 
     /// Starts it and waits until each flow has sent a packet.
     pub fn start(network: &Network) -> Result<Self> {
-        let fd = open(network.ns("nzin")?)?;
+        let device = Frames::open(network.ns("nzin")?, "eth0")?;
         let frames = frames();
         let stop = Arc::new(AtomicBool::new(false));
         let sent = Arc::new(AtomicU64::new(0));
@@ -95,8 +94,7 @@ impl Noise {
                             return Ok(());
                         }
                         for frame in burst {
-                            send(fd.as_raw_fd(), frame, MsgFlags::empty())
-                                .context("cannot send a frame of the noise")?;
+                            ensure!(device.send(frame)?, "a frame of the noise is not taken");
                         }
                         count.fetch_add(burst.len() as u64, Ordering::Relaxed);
                         thread::sleep(PAUSE);
@@ -135,60 +133,21 @@ impl Drop for Noise {
     }
 }
 
-/// A packet socket on `eth0` of `ns`.
-fn open(ns: &Netns) -> Result<OwnedFd> {
-    let index = i32::try_from(ns.ifindex("eth0")?)?;
-    let fd = ns.run(|| {
-        socket(
-            AddressFamily::Packet,
-            SockType::Raw,
-            SockFlag::SOCK_CLOEXEC,
-            None,
-        )
-    })??;
-    // SAFETY: sockaddr_ll is plain data, for which all zeroes is a valid value.
-    let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
-    address.sll_family = u16::try_from(libc::AF_PACKET)?;
-    address.sll_ifindex = index;
-    // SAFETY: the pointer and the length describe `address`.
-    let result = unsafe {
-        libc::bind(
-            fd.as_raw_fd(),
-            (&raw const address).cast(),
-            libc::socklen_t::try_from(size_of_val(&address))?,
-        )
-    };
-    ensure!(
-        result == 0,
-        "cannot bind a packet socket: {}",
-        std::io::Error::last_os_error()
-    );
-    Ok(fd)
-}
-
 /// A frame of each flow.
 fn frames() -> Vec<Vec<u8>> {
     let mut frames = Vec::with_capacity(SIDE * SIDE);
     for number in 0..SIDE * SIDE {
         let (from, to) = (host(number / SIDE), host(number % SIDE));
-        let mut frame = [IN_MAC, [2, 0, 0, 0, 0x4e, 3]].concat();
-        if number % 2 == 0 {
-            let (src, dst) = (
-                Ipv4Addr::new(198, 18, 1, from),
-                Ipv4Addr::new(198, 19, 1, to),
-            );
-            frame.extend([8, 0]);
-            frame.extend(ipv4(src, dst));
+        let datagram = udp((SPORT, 9), b"nnnnnnnn");
+        frames.push(if number % 2 == 0 {
+            let ends = ([198, 18, 1, from], [198, 19, 1, to]);
+            ethernet(IN_MAC, 0x0800, &ipv4(17, ends, &datagram))
         } else {
-            let address = |net, host: u8| Ipv6Addr::new(net, 0, 0, 0, 0, 0, 1, u16::from(host));
-            frame.extend([0x86, 0xdd, 0x60, 0, 0, 0, 0, 16, 17, 64]);
-            frame.extend(address(0xfd98, from).octets());
-            frame.extend(address(0xfd99, to).octets());
-        }
-        frame.extend(SPORT.to_be_bytes());
-        frame.extend([0, 9, 0, 16, 0, 0]);
-        frame.extend([b'n'; 8]);
-        frames.push(frame);
+            let address = |net, host| Ipv6Addr::new(net, 0, 0, 0, 0, 0, 1, u16::from(host));
+            let ends = (address(0xfd98, from), address(0xfd99, to));
+            let ends = (ends.0.octets(), ends.1.octets());
+            ethernet(IN_MAC, 0x86dd, &ipv6(17, ends, &datagram))
+        });
     }
     frames
 }
@@ -196,21 +155,6 @@ fn frames() -> Vec<Vec<u8>> {
 /// Host part of an address: 1 is the node's.
 fn host(number: usize) -> u8 {
     u8::try_from(number + 100).unwrap_or(u8::MAX)
-}
-
-/// An IPv4 header for a UDP datagram of 16 bytes.
-fn ipv4(src: Ipv4Addr, dst: Ipv4Addr) -> Vec<u8> {
-    let mut header = vec![0x45, 0, 0, 36, 0, 0, 0, 0, 64, 17, 0, 0];
-    header.extend(src.octets());
-    header.extend(dst.octets());
-    let sum: u32 = header
-        .chunks_exact(2)
-        .map(|pair| u32::from(pair[0]) << 8 | u32::from(pair[1]))
-        .sum();
-    let folded = (sum & 0xffff) + (sum >> 16);
-    let sum = !u16::try_from((folded & 0xffff) + (folded >> 16)).unwrap_or(0);
-    header[10..12].copy_from_slice(&sum.to_be_bytes());
-    header
 }
 
 #[cfg(test)]
@@ -221,18 +165,5 @@ mod tests {
     fn every_flow_is_another() {
         let all: std::collections::HashSet<_> = frames().into_iter().collect();
         assert_eq!(all.len(), SIDE * SIDE);
-    }
-
-    #[test]
-    fn the_header_sums_to_ones() {
-        let header = ipv4(
-            Ipv4Addr::new(198, 18, 1, 100),
-            Ipv4Addr::new(198, 19, 1, 199),
-        );
-        let sum: u32 = header
-            .chunks_exact(2)
-            .map(|pair| u32::from(pair[0]) << 8 | u32::from(pair[1]))
-            .sum();
-        assert_eq!((sum & 0xffff) + (sum >> 16), 0xffff);
     }
 }

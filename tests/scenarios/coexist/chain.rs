@@ -136,6 +136,7 @@ fn a_filter_that_replaces_handle_one_stays_when_tracer_ends() -> Result<()> {
     let tracer = Tracer::start(lab.node(), &CHECK)?;
     let filter = Pinned::new("tracer-coexist", LENGTH)?;
     let node = lab.node();
+    let tcx = bpf::has_tcx(node)?;
     let _exists = node.output(&["tc", "qdisc", "add", "dev", "out", "clsact"])?;
     let path = filter.path();
     let replace = [
@@ -148,7 +149,9 @@ fn a_filter_that_replaces_handle_one_stays_when_tracer_ends() -> Result<()> {
     }
     let report = tracer.interrupt(END)?.json()?;
     let both = 2 * u64::from(ROUND);
-    ensure!(seen_at(&report, "out", "out")? == both, "{report}");
+    // among clsact filters of one priority the newest comes first, and it lets all pass: not known
+    let seen = if tcx { both } else { 0 };
+    ensure!(seen_at(&report, "out", "out")? == seen, "{report}");
     ensure!(filter.packets()? == both, "{} counted", filter.packets()?);
     ensure!(round(&lab)? == u64::from(ROUND));
     ensure!(

@@ -8,6 +8,7 @@ pub mod drop_reason;
 pub mod features;
 pub mod kallsyms;
 pub mod offsets;
+pub mod privileges;
 pub mod tracepoints;
 
 #[cfg(test)]

@@ -22,6 +22,9 @@ pub struct SessionConfig {
     pub duration: Option<Duration>,
     /// Type information instead of `/sys/kernel/btf/vmlinux`.
     pub btf: Option<PathBuf>,
+    /// Go on as nobody once everything is attached: nothing is read or written later that only root
+    /// may.
+    pub drop_root: bool,
     /// What was given of what the network is meant to do; the rest is read from the node's files.
     pub cluster: cluster::Given,
     /// Where the names of pods and containers are looked up.

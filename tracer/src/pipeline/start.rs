@@ -1,6 +1,6 @@
 //! Start-up: facts, configuration, kernel side, attachments, in the order that they need.
 
-use std::thread;
+use std::{fs, os::unix::fs::MetadataExt as _, thread};
 
 use anyhow::{Context as _, Result, bail};
 use tracer_abi::offset::{ABSENT, Off};
@@ -15,7 +15,7 @@ use crate::{
     diagnose::Intent,
     event::{Ifindex, NetnsId},
     inventory::{Inventory, Link, LinkKind},
-    kernel::{KernelFacts, features::Features, offsets::has_conntrack},
+    kernel::{KernelFacts, features::Features, offsets::has_conntrack, privileges},
     net::{self, NetnsSelection},
     probe::{Probe, ProbeConfig, ProbeError},
     view::{Limit, Question},
@@ -99,6 +99,19 @@ pub(super) fn start(config: &SessionConfig) -> Result<Started> {
         limits,
         intent,
     })
+}
+
+/// Goes on as nobody, where nothing that is read later is root's.
+pub(super) fn drop_root(config: &SessionConfig) {
+    // names of new pods come from here
+    let pods = fs::metadata(&config.names.pod_logs);
+    if pods.is_ok_and(|meta| meta.mode() & 0o5 != 0o5) {
+        let directory = config.names.pod_logs.display();
+        tracing::info!("it goes on as root: only root may read {directory}");
+    } else if let Err(e) = privileges::drop_root() {
+        // a container may have no other user
+        tracing::info!("it goes on as root: {e}");
+    }
 }
 
 /// Says which devices send and receive with the VNI that each packet carries.

@@ -1,6 +1,7 @@
 //! The end-to-end tests: built here, run on this kernel or on another one in a virtual machine.
 
 mod health;
+pub(crate) mod matrix;
 
 use std::{
     env,
@@ -30,6 +31,15 @@ const LIMIT: Duration = Duration::from_hours(1);
 struct Program {
     path: PathBuf,
     package: PathBuf,
+}
+
+impl Program {
+    /// Whether cargo calls it so: the file's name is followed by a hash.
+    fn is(&self, name: &str) -> bool {
+        let file = self.path.file_name().and_then(|n| n.to_str());
+        file.and_then(|n| n.rsplit_once('-'))
+            .is_some_and(|(start, _)| start == name)
+    }
 }
 
 /// Runs them all and counts.

@@ -14,7 +14,7 @@ use crate::sh;
 
 /// The kernels that tracer is tried on, by the first two numbers of their version: which builds of
 /// them Debian has changes every few weeks.
-#[derive(ValueEnum, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(ValueEnum, Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Version {
     #[value(name = "5.10")]
     V5_10,
@@ -32,6 +32,9 @@ pub(crate) enum Version {
 }
 
 impl Version {
+    pub(crate) const OLDEST: Self = Self::V5_10;
+    pub(crate) const NEWEST: Self = Self::V7_3;
+
     pub(crate) fn name(self) -> &'static str {
         self.parts().0
     }

@@ -23,7 +23,7 @@ use kernel::Kernel;
 pub(crate) use kernel::Version;
 use machine::End;
 
-use crate::{setup, sh};
+use crate::{e2e, setup, sh};
 
 /// How often a machine is started before it is given up.
 const ATTEMPTS: u32 = 3;
@@ -40,8 +40,12 @@ pub(crate) struct Args {
     /// Give up after this time
     #[arg(long, value_name = "SECONDS", default_value_t = 600)]
     timeout: u64,
+    /// Without a command: run the scenarios on these kernels (`all`; `smoke` for the oldest and the
+    /// newest with few scenarios) and print a table
+    #[arg(value_name = "KERNEL", conflicts_with = "command")]
+    kernels: Vec<String>,
     /// Command and its arguments; it runs as root, in this directory, without a network
-    #[arg(required = true, last = true)]
+    #[arg(required_unless_present = "kernels", last = true)]
     command: Vec<OsString>,
 }
 
@@ -65,6 +69,9 @@ pub(crate) struct Run<T> {
 }
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    if !args.kernels.is_empty() {
+        return e2e::matrix::run(&args.kernels);
+    }
     let words: Vec<String> = args.command.iter().map(|word| sh::quoted(word)).collect();
     let job = Job {
         script: format!("exec {}\n", words.join(" ")),

@@ -117,6 +117,7 @@ impl Options {
             recording: None,
             duration: None,
             btf: self.btf.clone(),
+            drop_root: false,
             cluster: self.cluster(),
             names: self.names(),
         }

@@ -46,6 +46,8 @@ pub(super) fn run(options: &Options, command: &CheckCommand, mut out: Output) ->
     };
     let config = SessionConfig {
         duration: Some(plan.time),
+        // an echo request needs a raw socket, which is opened later
+        drop_root: plan.checks.iter().all(|check| check.probe.is_none()),
         ..options.session(plan.filter())
     };
     let mut wait = Wait::new(&plan, &out, options.quiet);

@@ -40,6 +40,7 @@ pub(super) fn run(
     let config = SessionConfig {
         each_packet: watch.packets,
         duration: watch.duration,
+        drop_root: true,
         ..options.session(filter.clone())
     };
     let mut lines = Lines::new(options, watch.packets, filter, out);

@@ -21,7 +21,7 @@ use super::{
     feed::Feed,
     names::PodNames,
     signals::Signals,
-    start::{Started, start},
+    start::{Started, drop_root, start},
 };
 use crate::{
     decode::Decoder,
@@ -157,6 +157,9 @@ impl Session {
         let ready = self.ready();
         let deadline = config.duration.map(|d| tokio::time::Instant::now() + d);
         let mut flow = on_event(PipelineEvent::Ready(&ready));
+        if config.drop_root {
+            drop_root(config);
+        }
         let mut ticks = interval(self.tick);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut ended = Ended::Told;

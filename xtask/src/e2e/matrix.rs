@@ -1,0 +1,286 @@
+//! `cargo xtask vm all`: the scenarios on each kernel, as a table.
+
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    io::{self, Write as _},
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Result, bail};
+use clap::ValueEnum as _;
+
+use super::{Program, environment, programs};
+use crate::{
+    build, setup, sh,
+    vm::{self, Job, Version},
+};
+
+/// For all scenarios on one kernel.
+const LIMIT: Duration = Duration::from_hours(1);
+/// Written before each program, so that results can be told apart.
+const MARK: &str = "== scenario ";
+
+/// A test program, and which of its tests; all when there are no words.
+struct Scenario {
+    program: &'static str,
+    tests: &'static [&'static str],
+    /// Also part of the short list.
+    smoke: bool,
+}
+
+/// What is run. Load and timing are measured on the machine itself; here it matters what each kernel
+/// answers.
+const SCENARIOS: [Scenario; 10] = [
+    Scenario::of("native_tunnel", &[], false),
+    Scenario::of("ipv6_prefix", &[], true),
+    Scenario::of("aws_eni", &[], false),
+    Scenario::of("encap_loss", &[], false),
+    Scenario::of("routes", &["results", "neighbour", "optional"], false),
+    Scenario::of("nat", &["service"], false),
+    Scenario::of("captures", &["ends"], false),
+    Scenario::of("coexist", &["several", "qdisc", "a_filter", "moves"], false),
+    Scenario::of("faults", &["stall", "overrun", "terminal"], false),
+    Scenario::of("degraded", &["capability", "given_up", "container"], true),
+];
+
+impl Scenario {
+    const fn of(program: &'static str, tests: &'static [&'static str], smoke: bool) -> Self {
+        Self {
+            program,
+            tests,
+            smoke,
+        }
+    }
+}
+
+/// Tests whose subject a kernel does not have: program, part of the name, the first kernel that has
+/// it, and what it is.
+const NEEDS: [(&str, &str, Version, &str); 1] = [(
+    "faults",
+    "monotonic_clock",
+    Version::V6_12,
+    "a program that is executed does not enter its time namespace before 6.3",
+)];
+
+/// The results of one program on one kernel.
+#[derive(Clone, Debug, Default)]
+struct Outcome {
+    passed: Vec<String>,
+    failed: Vec<String>,
+    /// It came to its end.
+    ended: bool,
+}
+
+/// Runs the scenarios on `kernels` (`all`, `smoke`, or names) and prints the table.
+pub(crate) fn run(kernels: &[String]) -> Result<ExitCode> {
+    let (versions, smoke) = chosen(kernels)?;
+    setup::all()?;
+    let tracer = build::tracer(false)?;
+    let mut cargo = sh::cargo()?;
+    cargo.args(["test", "--package", "e2e", "--no-run"]);
+    cargo.arg("--message-format=json-render-diagnostics");
+    println!("$ {}", sh::line(&cargo));
+    let programs = programs(&sh::stdout(&mut cargo)?);
+    let scenarios: Vec<&Scenario> = SCENARIOS.iter().filter(|s| s.smoke || !smoke).collect();
+    let mut table = Vec::new();
+    for version in versions {
+        let begun = Instant::now();
+        let job = Job {
+            script: script(version, &scenarios, &programs)?,
+            dir: sh::root()?.to_owned(),
+            env: environment(&tracer),
+            limit: LIMIT,
+        };
+        let run = vm::run_job(version, &job, |results: &mut Results, line| {
+            let mut out = io::stdout().lock();
+            out.write_all(line)?;
+            out.flush()?;
+            results.read(&String::from_utf8_lossy(line));
+            Ok(())
+        })?;
+        println!("Linux {}: {:?}", version.name(), begun.elapsed());
+        table.push((version, run.made.outcomes));
+    }
+    let good = table.iter().all(|(_, outcomes)| {
+        scenarios.iter().all(|s| {
+            outcomes
+                .get(s.program)
+                .is_some_and(|o| o.ended && o.failed.is_empty() && !o.passed.is_empty())
+        })
+    });
+    println!("\n{}", shown(&scenarios, &table));
+    Ok(if good {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+fn chosen(kernels: &[String]) -> Result<(Vec<Version>, bool)> {
+    match kernels {
+        [word] if word == "all" => Ok((Version::value_variants().to_vec(), false)),
+        [word] if word == "smoke" => Ok((vec![Version::OLDEST, Version::NEWEST], true)),
+        names => {
+            let mut versions = Vec::new();
+            for name in names {
+                match Version::from_str(name, false) {
+                    Ok(version) => versions.push(version),
+                    Err(e) => bail!("no kernel {name}: {e}; there are all, smoke and their names"),
+                }
+            }
+            Ok((versions, false))
+        }
+    }
+}
+
+/// Runs the programs one after the other, each after a line that names it.
+fn script(version: Version, scenarios: &[&Scenario], programs: &[Program]) -> Result<String> {
+    let mut script = String::from("status=0\n");
+    for scenario in scenarios {
+        let Some(program) = programs.iter().find(|p| p.is(scenario.program)) else {
+            bail!("there is no end-to-end program {}", scenario.program);
+        };
+        let (path, package) = (
+            sh::quoted(program.path.as_os_str()),
+            sh::quoted(program.package.as_os_str()),
+        );
+        let missing = NEEDS
+            .iter()
+            .filter(|(p, _, since, _)| *p == scenario.program && version < *since);
+        let skipped: Vec<String> = missing
+            .map(|(_, test, _, _)| format!("--skip {test}"))
+            .collect();
+        let words = [scenario.tests.join(" "), skipped.join(" ")].join(" ");
+        // writing to a String cannot fail
+        let _ = writeln!(script, "echo '{MARK}{}'", scenario.program);
+        let _ = writeln!(
+            script,
+            "(cd {package} && CARGO_MANIFEST_DIR={package} {path} {words}) || status=1"
+        );
+    }
+    Ok(script + "exit $status\n")
+}
+
+/// What the guest has said so far.
+#[derive(Default)]
+struct Results {
+    program: String,
+    outcomes: BTreeMap<String, Outcome>,
+}
+
+impl Results {
+    /// Reads `test NAME ... ok`, `test NAME ... FAILED` and the sum of a program.
+    fn read(&mut self, line: &str) {
+        let line = line.trim_end();
+        if let Some(program) = line.strip_prefix(MARK) {
+            program.clone_into(&mut self.program);
+            self.outcomes.entry(program.to_owned()).or_default();
+            return;
+        }
+        let Some(outcome) = self.outcomes.get_mut(&self.program) else {
+            return;
+        };
+        if line.starts_with("test result: ") {
+            outcome.ended = true;
+        } else if let Some((name, result)) = line
+            .strip_prefix("test ")
+            .and_then(|rest| rest.rsplit_once(" ... "))
+        {
+            match result {
+                "ok" => outcome.passed.push(name.to_owned()),
+                "FAILED" => outcome.failed.push(name.to_owned()),
+                _ => {}
+            }
+        }
+    }
+}
+
+/// A table in Markdown, and a line for each test that failed or is not available.
+fn shown(scenarios: &[&Scenario], table: &[(Version, BTreeMap<String, Outcome>)]) -> String {
+    let mut text = String::from("| scenario |");
+    let mut notes = String::new();
+    for (version, _) in table {
+        let _ = write!(text, " {} |", version.name());
+    }
+    text += "\n|---|";
+    text += &"---|".repeat(table.len());
+    for scenario in scenarios {
+        let _ = write!(text, "\n| `{}` |", scenario.program);
+        for (version, outcomes) in table {
+            let outcome = outcomes.get(scenario.program).cloned().unwrap_or_default();
+            let all = outcome.passed.len() + outcome.failed.len();
+            let word = match (outcome.ended, outcome.failed.is_empty()) {
+                (false, _) => "did not end",
+                (true, true) => "pass",
+                (true, false) => "FAIL",
+            };
+            let _ = write!(text, " {word} {} of {all} |", outcome.passed.len());
+            for test in &outcome.failed {
+                let _ = writeln!(
+                    notes,
+                    "- {}: `{} {test}` failed",
+                    version.name(),
+                    scenario.program
+                );
+            }
+            for (program, test, since, why) in &NEEDS {
+                if *program == scenario.program && version < since {
+                    let _ = writeln!(
+                        notes,
+                        "- {}: `{program} {test}` is not available: {why}",
+                        version.name()
+                    );
+                }
+            }
+        }
+    }
+    text + "\n\n" + &notes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_are_told_apart_by_program() {
+        let mut results = Results::default();
+        for line in [
+            "== scenario nat\n",
+            "test service::a ... ok\n",
+            "test service::b ... FAILED\n",
+            "test result: FAILED. 1 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out\n",
+            "== scenario faults\n",
+            "test stall::c ... ok\n",
+        ] {
+            results.read(line);
+        }
+        let nat = &results.outcomes["nat"];
+        assert_eq!(
+            (nat.passed.len(), nat.failed.len(), nat.ended),
+            (1, 1, true)
+        );
+        let faults = &results.outcomes["faults"];
+        assert_eq!((faults.passed.len(), faults.ended), (1, false));
+        let scenarios: Vec<&Scenario> = SCENARIOS
+            .iter()
+            .filter(|s| ["nat", "faults"].contains(&s.program))
+            .collect();
+        let text = shown(&scenarios, &[(Version::V5_10, results.outcomes)]);
+        assert!(text.contains("| `nat` | FAIL 1 of 2 |"), "{text}");
+        assert!(text.contains("| `faults` | did not end 1 of 1 |"), "{text}");
+        assert!(text.contains("5.10: `nat service::b` failed"), "{text}");
+    }
+
+    #[test]
+    fn kernels_are_chosen_by_name() {
+        let names = |words: &[&str]| -> Vec<String> {
+            words.iter().map(|word| (*word).to_owned()).collect()
+        };
+        assert!(chosen(&names(&["5.9"])).is_err());
+        let (versions, smoke) = chosen(&names(&["smoke"])).unwrap();
+        assert_eq!(versions, [Version::OLDEST, Version::NEWEST]);
+        assert!(smoke);
+    }
+}

@@ -8,7 +8,8 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use harness::bpf::{self, Answer, Foreign, Hook, Pinned, Place, Program};
+use harness::bpf::held::{Held, Kind};
+use harness::bpf::{self, Answer, Foreign, Hook, Pinned, Place};
 use harness::traffic::Udp;
 use harness::{Lab, Netns, Tracer, deadline, expect};
 use nix::sys::signal::Signal;
@@ -74,8 +75,9 @@ fn foreign_tcx_programs_run_before_and_behind_it() -> Result<()> {
         };
         let all = [&next, &pass, &ingress, &late];
         ensure!(counts(all)? == expected, "{:?} counted", counts(all)?);
+        let held = Held::by(tracer.pid())?;
         end(tracer, signal, 2 * u64::from(ROUND))?;
-        gone(node, &[])?;
+        gone(node, &held)?;
         ensure!(chain(node, "out")? == ["foreign"; 3]);
         round(&lab)?;
         let expected = expected.map(|count| count + u64::from(ROUND));
@@ -152,8 +154,9 @@ fn clsact_filters_go_on_and_no_qdisc_is_added() -> Result<()> {
             "{:?}",
             counts()?
         );
+        let held = Held::by(tracer.pid())?;
         end(tracer, signal, each)?;
-        gone(node, &[])?;
+        gone(node, &held)?;
         round(&lab)?;
         ensure!(
             counts()? == start.map(|count| count + 3 * each),
@@ -179,9 +182,12 @@ fn nothing_is_left_behind() -> Result<()> {
     ] {
         let lab = Lab::raise("router", None)?;
         let node = lab.node();
-        let others = ours()?;
         let tracer = Tracer::start(node, &["check", "-o", "json", "--for", "1h", "udp port 7"])?;
-        ensure!(ours()?.len() > others.len(), "no program is loaded");
+        let held = Held::by(tracer.pid())?;
+        ensure!(
+            held.count(Kind::Program) > 0 && held.count(Kind::Map) > 0,
+            "no program is loaded: {held:?}"
+        );
         for dev in DEVICES {
             ensure!(
                 chain(node, dev)? == ["tracer_egress"],
@@ -191,7 +197,7 @@ fn nothing_is_left_behind() -> Result<()> {
         }
         round(&lab)?;
         end(tracer, signal, u64::from(ROUND))?;
-        gone(node, &others).with_context(|| format!("after {signal}"))?;
+        gone(node, &held).with_context(|| format!("after {signal}"))?;
         for dev in DEVICES {
             for hook in [Hook::Ingress, Hook::Egress] {
                 let left = bpf::attached(node, dev, hook)?;
@@ -238,10 +244,8 @@ fn end(tracer: Tracer, signal: Signal, packets: u64) -> Result<()> {
     Ok(())
 }
 
-/// Waits until no program of tracer is there but `others`, which were there before. A program holds
-/// its maps and is held by its links, so that these are gone as well. The kernel frees them after a
-/// grace period.
-fn gone(node: &Netns, others: &[Program]) -> Result<()> {
+/// Waits until nothing is at the devices, and nothing of what the process held is in the kernel.
+fn gone(node: &Netns, held: &Held) -> Result<()> {
     for dev in DEVICES {
         deadline::wait_for("the end of the attachments", Duration::from_secs(5), || {
             let left = chain(node, dev)?;
@@ -251,20 +255,7 @@ fn gone(node: &Netns, others: &[Program]) -> Result<()> {
                 .then_some(()))
         })?;
     }
-    deadline::wait_for("the end of the programs", Duration::from_secs(10), || {
-        let left = ours()?;
-        Ok(left
-            .iter()
-            .all(|program| others.contains(program))
-            .then_some(()))
-    })
-}
-
-/// Programs of tracer that are loaded, on the whole machine.
-fn ours() -> Result<Vec<Program>> {
-    let mut all = bpf::programs()?;
-    all.retain(|program| program.name.starts_with("tracer_"));
-    Ok(all)
+    held.wait_gone()
 }
 
 /// Names of the programs at the egress of a device, in their order.

@@ -6,6 +6,7 @@ mod churn;
 mod qdisc;
 mod routes;
 mod several;
+mod timing;
 mod xdp;
 
 use std::time::Duration;

@@ -57,12 +57,20 @@ impl Scenario {
 
 /// Tests whose subject a kernel does not have: program, part of the name, the first kernel that has
 /// it, and what it is.
-const NEEDS: [(&str, &str, Version, &str); 1] = [(
-    "faults",
-    "monotonic_clock",
-    Version::V6_12,
-    "a program that is executed does not enter its time namespace before 6.3",
-)];
+const NEEDS: [(&str, &str, Version, &str); 2] = [
+    (
+        "ipv6_prefix",
+        "without_a_default_route",
+        Version::V6_1,
+        "no drop reasons before 5.17",
+    ),
+    (
+        "faults",
+        "monotonic_clock",
+        Version::V6_12,
+        "a program that is executed does not enter its time namespace before 6.3",
+    ),
+];
 
 /// The results of one program on one kernel.
 #[derive(Clone, Debug, Default)]

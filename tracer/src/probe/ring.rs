@@ -7,6 +7,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread::{self, JoinHandle},
+    time::{Duration, Instant},
 };
 
 use aya::maps::{MapData, RingBuf};
@@ -14,6 +15,9 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 /// The reader looks by itself this often; drops and other rare records wake it at once.
 const INTERVAL_MS: u16 = 50;
+/// Bytes that it aims to find each time, when there is much: far less than a small buffer holds, and
+/// far more than one record, for which two threads would have to be woken.
+const AIM: usize = 128 << 10;
 /// Bytes of records in one batch at most, so that a flood does not grow a batch without end.
 const BATCH: usize = 1 << 20;
 
@@ -48,6 +52,15 @@ impl Batch {
     }
 }
 
+/// Milliseconds until there will be as much as it aims to find, when `read` bytes came within `time`.
+fn pause(read: usize, time: Duration) -> u16 {
+    if read == 0 {
+        return INTERVAL_MS;
+    }
+    let aim = time.as_micros().saturating_mul(AIM as u128) / read as u128 / 1000;
+    aim.clamp(1, u128::from(INTERVAL_MS)) as u16
+}
+
 /// The reading thread. Ends when dropped.
 pub struct Ring {
     stop: Arc<AtomicBool>,
@@ -67,8 +80,10 @@ impl Ring {
         let stopped = stop.clone();
         let thread = thread::Builder::new().name("ring".into()).spawn(move || {
             let (mut bytes, mut records) = (0, 0);
+            let mut looked = Instant::now();
             loop {
                 let last = stopped.load(Ordering::Acquire);
+                let mut read = 0;
                 loop {
                     let mut batch = Batch::like(bytes, records);
                     while batch.bytes.len() < BATCH {
@@ -79,19 +94,28 @@ impl Ring {
                         break;
                     }
                     (bytes, records) = (batch.bytes.len(), batch.ends.len());
+                    read += bytes;
                     if !each(batch) {
                         return;
+                    }
+                    // all that was there; what came meanwhile is soon more
+                    if bytes < BATCH && !last {
+                        break;
                     }
                 }
                 if last {
                     return;
                 }
+                let wait = pause(read, looked.elapsed());
+                looked = Instant::now();
                 let mut fds = [
-                    PollFd::new(ring.as_fd(), PollFlags::POLLIN),
                     PollFd::new(reader.as_fd(), PollFlags::POLLIN),
+                    PollFd::new(ring.as_fd(), PollFlags::POLLIN),
                 ];
+                // the ring buffer is readable as soon as it holds one record: then there is no pause
+                let awaited = if read < AIM / 8 { 2 } else { 1 };
                 // an interrupted poll is the same as a timeout here
-                let _woken = poll(&mut fds, PollTimeout::from(INTERVAL_MS));
+                let _woken = poll(&mut fds[..awaited], PollTimeout::from(wait));
             }
         })?;
         Ok(Self {
@@ -119,5 +143,19 @@ impl Ring {
 impl Drop for Ring {
     fn drop(&mut self) {
         self.end();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_looks_as_often_as_much_comes() {
+        assert_eq!(pause(0, Duration::from_secs(1)), INTERVAL_MS);
+        assert_eq!(pause(1000, Duration::from_millis(50)), INTERVAL_MS);
+        // 40 MB a second
+        assert_eq!(pause(2_000_000, Duration::from_millis(50)), 3);
+        assert_eq!(pause(usize::MAX, Duration::from_millis(50)), 1);
     }
 }

@@ -134,7 +134,7 @@ fn kind_of(line: &Value) -> String {
     }
 }
 
-/// Leaves two elements of each list and of each table that is keyed by numbers.
+/// Leaves two elements of each list and of each table that is keyed by numbers or names of settings.
 fn shorten(value: &mut Value) {
     match value {
         Value::Array(all) => {
@@ -142,7 +142,8 @@ fn shorten(value: &mut Value) {
             all.iter_mut().for_each(shorten);
         }
         Value::Object(all) => {
-            let number = |key: &String| key.bytes().all(|b| b.is_ascii_digit());
+            let number =
+                |key: &String| key.contains('/') || key.bytes().all(|b| b.is_ascii_digit());
             let beyond: Vec<String> = all
                 .keys()
                 .filter(|k| number(k))

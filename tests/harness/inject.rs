@@ -1,12 +1,15 @@
 //! A system call made by another process: what it would get, not what we would.
 
 use std::ffi::CString;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use nix::errno::Errno;
 use nix::sys::ptrace;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
+
+use crate::deadline;
 
 /// `syscall`, as it lies in memory.
 const SYSCALL: i64 = 0x050f;
@@ -17,21 +20,24 @@ const RED_ZONE: u64 = 128;
 /// The call that it waited in goes on. (x86-64)
 pub fn open(thread: u32, path: &str) -> Result<Result<(), Errno>> {
     let pid = Pid::from_raw(i32::try_from(thread)?);
-    ptrace::attach(pid).with_context(|| format!("cannot trace {pid}"))?;
-    let result = opened(pid, path);
-    ptrace::detach(pid, None).with_context(|| format!("cannot let {pid} go"))?;
-    result
+    // a thread that is at work just now will wait again
+    deadline::wait_for("waiting in a system call", Duration::from_secs(10), || {
+        ptrace::attach(pid).with_context(|| format!("cannot trace {pid}"))?;
+        let result = opened(pid, path);
+        ptrace::detach(pid, None).with_context(|| format!("cannot let {pid} go"))?;
+        result
+    })
 }
 
-fn opened(pid: Pid, path: &str) -> Result<Result<(), Errno>> {
+/// `None` when the thread does not wait in a system call.
+fn opened(pid: Pid, path: &str) -> Result<Option<Result<(), Errno>>> {
     stopped(pid)?;
     let before = ptrace::getregs(pid)?;
     let at = before.rip - 2;
     let code = ptrace::read(pid, at as ptrace::AddressType)?;
-    ensure!(
-        code & 0xffff == SYSCALL,
-        "{pid} does not wait in a system call"
-    );
+    if code & 0xffff != SYSCALL {
+        return Ok(None);
+    }
     let place = (before.rsp - RED_ZONE - 256) & !15;
     let text = CString::new(path)?.into_bytes_with_nul();
     let mut saved = Vec::new();
@@ -60,10 +66,10 @@ fn opened(pid: Pid, path: &str) -> Result<Result<(), Errno>> {
         ptrace::write(pid, address, word)?;
     }
     ptrace::setregs(pid, before)?;
-    Ok(match i32::try_from(answer) {
+    Ok(Some(match i32::try_from(answer) {
         Ok(errno @ i32::MIN..0) => Err(Errno::from_raw(-errno)),
         _ => Ok(()),
-    })
+    }))
 }
 
 fn stopped(pid: Pid) -> Result<()> {

@@ -158,6 +158,13 @@ fn lockdown_is_named() -> Result<()> {
         .json()?;
     let remedy = gap(&report, "lockdown").context("it is not named")?;
     ensure!(remedy.contains("lockdown=confidentiality"), "{remedy}");
+    ensure!(report["exit_code"] == 1, "{report}");
+    let ended = shell(&lab, LOCKED, &CHECK)?.wait(END)?.expect_code(1)?;
+    ensure!(
+        ended.stderr.lines().count() == 1 && ended.stderr.contains("lockdown"),
+        "{}",
+        ended.stderr
+    );
     Ok(())
 }
 

@@ -182,6 +182,12 @@ pub enum StartError {
         /// Missing capabilities.
         missing: Vec<Capability>,
     },
+    /// Programs may not read kernel memory, and so no packet.
+    #[error(
+        "this kernel is locked down for confidentiality, which lets no BPF program read packets; \
+         boot without lockdown=confidentiality"
+    )]
+    LockedDown,
     /// No ring buffer.
     #[error(
         "this kernel ({release}) is too old: it has no BPF ring buffer (5.8 or later is needed)"
@@ -236,14 +242,16 @@ impl Features {
         Ok(())
     }
 
-    /// Whether the capabilities allow tracing.
+    /// Whether the capabilities and the lockdown mode allow tracing.
     pub fn check_permitted(&self) -> Result<(), StartError> {
         let missing = self.capabilities.missing();
-        if missing.is_empty() {
-            Ok(())
-        } else {
-            Err(StartError::NotPermitted { missing })
+        if !missing.is_empty() {
+            return Err(StartError::NotPermitted { missing });
         }
+        if self.lockdown == Lockdown::Confidentiality {
+            return Err(StartError::LockedDown);
+        }
+        Ok(())
     }
 }
 

@@ -94,6 +94,13 @@ fn what_is_missing_is_said() {
          sudo, or in a container add BPF, PERFMON, NET_ADMIN to securityContext.capabilities"
     );
     let error = Features {
+        lockdown: Lockdown::Confidentiality,
+        ..able()
+    }
+    .check()
+    .unwrap_err();
+    assert_eq!(error, StartError::LockedDown);
+    let error = Features {
         btf_path: None,
         ..able()
     }

@@ -34,7 +34,7 @@ struct Scenario {
 /// answers.
 const SCENARIOS: [Scenario; 10] = [
     Scenario::of("native_tunnel", &[], false),
-    Scenario::of("ipv6_prefix", &[], true),
+    Scenario::of("ipv6_prefix", &[], false),
     Scenario::of("aws_eni", &[], false),
     Scenario::of("encap_loss", &[], false),
     Scenario::of("routes", &["results", "neighbour", "optional"], false),
@@ -57,7 +57,13 @@ impl Scenario {
 
 /// Tests whose subject a kernel does not have: program, part of the name, the first kernel that has
 /// it, and what it is.
-const NEEDS: [(&str, &str, Version, &str); 2] = [
+const NEEDS: [(&str, &str, Version, &str); 3] = [
+    (
+        "aws_eni",
+        "rp_filter_drops",
+        Version::V6_1,
+        "no drop reasons before 5.17",
+    ),
     (
         "ipv6_prefix",
         "without_a_default_route",

@@ -1,4 +1,5 @@
-//! `cargo xtask fuzz`: any bytes as a capture, for as long as wanted.
+//! `cargo xtask fuzz`: any bytes as a capture, a record, type information, any text as a filter, for as
+//! long as wanted.
 
 mod seeds;
 
@@ -13,12 +14,19 @@ use crate::{setup, sh};
 
 /// What is tried, and how long an input may get. Small inputs are what makes it fast: each is read,
 /// replayed and diagnosed.
-const TARGETS: &[(&str, u32)] = &[("blocks", 8_192), ("capture", 16_384)];
+const TARGETS: &[(&str, u32)] = &[
+    ("blocks", 8_192),
+    ("capture", 16_384),
+    ("decode", 4_096),
+    ("filter", 256),
+    ("btf", 16_384),
+];
 
 /// Which target, and how long.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Only this one: `blocks` (whole blocks of any content) or `capture` (any bytes)
+    /// Only this one: `blocks` (whole blocks of any content), `capture` (any bytes), `decode` (records
+    /// of the kernel side), `filter` or `btf`
     target: Option<String>,
     /// Seconds for each target
     #[arg(long, value_name = "N", default_value_t = 900)]
@@ -44,7 +52,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         for (name, bytes) in &captures {
             let all = match *target {
                 "blocks" => seeds::blocks(bytes)?,
-                _ => seeds::small(bytes)?,
+                "capture" => seeds::small(bytes)?,
+                _ => Vec::new(),
             };
             for (n, seed) in all.iter().enumerate() {
                 fs::write(seeds.join(format!("{name}-{n}")), seed)?;
@@ -57,6 +66,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         // the sanitizer and its coverage are unstable flags of the pinned compiler
         cargo.env("RUSTC_BOOTSTRAP", "1");
         cargo.args(["run", target]).args([&corpus, &seeds]);
+        let own = root.join("tracer/fuzz/seeds").join(target);
+        if own.exists() {
+            cargo.arg(own);
+        }
         cargo.args(["--", "-print_final_stats=1", "-timeout=20"]);
         cargo.arg(format!("-max_len={longest}"));
         cargo.arg(format!("-max_total_time={}", args.seconds));

@@ -37,7 +37,7 @@ pub(crate) struct Args {
 }
 
 /// Sums over all test programs.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Sum {
     pub(crate) passed: u64,
     pub(crate) failed: u64,

@@ -82,10 +82,10 @@ fn a_name_is_asked_for_again() -> Result<()> {
     attach(&cluster.network)?;
     let late = cluster.network.ns("late")?.clone();
     let named = || -> Result<bool> {
-        let sent = Udp::to("10.244.2.20:7")
+        // whether they are answered does not matter: they are seen
+        let _sent = Udp::to("10.244.2.20:7")
             .wait(Duration::from_millis(200))
             .send(&late)?;
-        ensure!(sent.delivered(), "{sent}");
         Ok(tracer.stdout().contains("\"name\":\"late-1\""))
     };
     ensure!(!named()?, "it has no process yet");

@@ -140,6 +140,27 @@ fn flows_have_the_names_of_their_pods() -> Result<()> {
     )
 }
 
+/// Nodes have the names that the cluster's file gives them.
+#[test]
+fn listed_nodes_have_names() -> Result<()> {
+    let cluster = Cluster::raise()?;
+    let file = cluster.kubelet.directory().join("cluster.toml");
+    fs::write(
+        &file,
+        "[[nodes]]\nname = \"n2\"\naddresses = [\"10.0.0.2\"]\n",
+    )?;
+    let path = text(&file)?;
+    let tracer = cluster.start(&["check", "-o", "json", "--for", "1h", "--cluster", &path])?;
+    let _echoes = Echo::both(cluster.network.ns("far")?, "10.0.0.2".parse()?)?;
+    cluster.send("10.0.0.2")?;
+    let report = tracer.interrupt(LIMIT)?.expect_code(0)?.json()?;
+    let node = json!({"kind": "node", "namespace": null, "name": "n2", "id": null});
+    expect::is(
+        flow(&report, "10.0.0.2")?,
+        &json!({"names": {"src": web(), "dst": node}}),
+    )
+}
+
 #[test]
 fn pods_can_be_filtered_by() -> Result<()> {
     let cluster = Cluster::raise()?;

@@ -27,6 +27,7 @@ pub(super) fn run(options: &Options, mut out: Output) -> Result<u8> {
     let read = net::read_inventory(&selection, &sources.proc)?;
     let (mut inventory, limits) = (read.inventory, read.notes);
     Resolver::new(sources).assign(&mut inventory, &read.processes);
+    inventory.peers = intent.named_nodes();
     let mut findings = diagnose::audit(&inventory, &intent);
     if !options.devices.is_empty() {
         findings.retain(|f| concerns(f, &inventory, &options.devices));

@@ -1,10 +1,10 @@
 //! What the operator means the network to do, as far as it is known.
 
-use std::{borrow::Cow, fmt, net::IpAddr};
+use std::{borrow::Cow, collections::BTreeMap, fmt, net::IpAddr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::inventory::{Inventory, LinkKind, Netns, Prefix};
+use crate::inventory::{Inventory, LinkKind, Netns, Owner, Prefix};
 
 /// How pods of different nodes are meant to reach each other.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -107,6 +107,15 @@ impl Intent {
         };
         let node = self.nodes.iter().find(has)?;
         node.addresses.iter().find(|a| a.is_ipv6() == ipv6).copied()
+    }
+
+    /// Addresses of the listed nodes, with the node that has them.
+    pub fn named_nodes(&self) -> BTreeMap<IpAddr, Owner> {
+        let all = self.nodes.iter().flat_map(|n| {
+            let owner = Owner::node(&n.name);
+            n.addresses.iter().map(move |a| (*a, owner.clone()))
+        });
+        all.collect()
     }
 
     /// `native (flag)`: the mode and where it is known from.

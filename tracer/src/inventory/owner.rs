@@ -24,8 +24,6 @@ pub enum OwnerKind {
     Pod,
     /// A container of no pod.
     Container,
-    /// A service, by one of its own addresses.
-    Service,
     /// A node.
     Node,
 }
@@ -36,7 +34,6 @@ impl OwnerKind {
         match self {
             Self::Pod => "pod",
             Self::Container => "container",
-            Self::Service => "service",
             Self::Node => "node",
         }
     }
@@ -47,7 +44,7 @@ impl OwnerKind {
 pub struct Owner {
     /// What it is.
     pub kind: OwnerKind,
-    /// Kubernetes namespace of a pod or service.
+    /// Kubernetes namespace of a pod.
     pub namespace: Option<String>,
     /// Name; `None` for a pod of which only the uid is known, and for a container.
     pub name: Option<String>,
@@ -56,6 +53,16 @@ pub struct Owner {
 }
 
 impl Owner {
+    /// A node by name.
+    pub fn node(name: impl Into<String>) -> Self {
+        Self {
+            kind: OwnerKind::Node,
+            namespace: None,
+            name: Some(name.into()),
+            id: None,
+        }
+    }
+
     /// A pod by namespace and name.
     pub fn pod(namespace: impl Into<String>, name: impl Into<String>, uid: Option<String>) -> Self {
         Self {
@@ -74,13 +81,12 @@ impl Owner {
 }
 
 impl fmt::Display for Owner {
-    /// `shop/web-0`, `svc shop/web`, `node n2`, `pod 0a1b2c3d-4e5f`, `docker://3f2a4b5c6d7e`.
+    /// `shop/web-0`, `node n2`, `pod 0a1b2c3d-4e5f`, `docker://3f2a4b5c6d7e`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let short = |id: &str| id.chars().take(SHORT_ID).collect::<String>();
         let id = self.id.as_deref().unwrap_or("?");
         let text = match (self.kind, self.namespace.as_deref(), self.name.as_deref()) {
             (OwnerKind::Pod, Some(namespace), Some(name)) => format!("{namespace}/{name}"),
-            (OwnerKind::Service, Some(namespace), Some(name)) => format!("svc {namespace}/{name}"),
             (OwnerKind::Container, ..) => match id.split_once("://") {
                 Some((runtime, id)) => format!("{runtime}://{}", short(id)),
                 None => short(id),
@@ -157,7 +163,12 @@ fn names_one(address: IpAddr) -> bool {
 impl Inventory {
     /// Whether anything has a name.
     pub fn has_owners(&self) -> bool {
-        !self.peers.is_empty() || self.index.get(&self.netns).any
+        !self.peers.is_empty() || self.has_pods()
+    }
+
+    /// Whether anything on this node has a name.
+    pub fn has_pods(&self) -> bool {
+        self.index.get(&self.netns).any
     }
 
     /// Who the namespace belongs to.
@@ -205,7 +216,6 @@ mod tests {
         Some("0a1b2c3d-4e5f-6071"),
         "pod 0a1b2c3d-4e5"
     )]
-    #[case(OwnerKind::Service, Some("shop"), Some("web"), None, "svc shop/web")]
     #[case(OwnerKind::Node, None, Some("n2"), None, "node n2")]
     #[case(
         OwnerKind::Container,

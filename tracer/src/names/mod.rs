@@ -64,8 +64,6 @@ impl Known {
 pub struct Resolver {
     sources: Sources,
     known: HashMap<NetnsId, Known>,
-    /// Names from elsewhere, by the pod's uid.
-    named: HashMap<String, (String, String)>,
     open: usize,
 }
 
@@ -76,11 +74,6 @@ impl Resolver {
             sources,
             ..Self::default()
         }
-    }
-
-    /// Names of pods by uid from another source; used where the log directory has none.
-    pub fn set_named(&mut self, named: HashMap<String, (String, String)>) {
-        self.named = named;
     }
 
     /// Namespaces of pods (ends of the node's pairs) that had no name at the last
@@ -172,7 +165,7 @@ impl Resolver {
         // without the directory the uid is all there is to say; `tracer doctor` tells why
         let logs =
             logs.get_or_insert_with(|| logs::read(&self.sources.pod_logs).unwrap_or_default());
-        match logs.get(&uid).or_else(|| self.named.get(&uid)) {
+        match logs.get(&uid) {
             Some((namespace, name)) => Owner::pod(namespace, name, Some(uid)),
             None => Owner {
                 kind: OwnerKind::Pod,

@@ -89,25 +89,14 @@ fn a_shell_that_was_moved_into_a_pod_does_not_hide_it() {
 
 #[test]
 fn without_logs_the_uid_is_shown_and_the_name_asked_for_again() {
-    let mut host = Host::new().process(70, &pod_cgroup(WEB));
+    let host = Host::new().process(70, &pod_cgroup(WEB));
     let mut resolver = Resolver::new(host.sources());
     let found = owner(&mut resolver, &[70]).unwrap();
     assert_eq!(found.to_string(), "pod 0a1b2c3d-4e5");
     assert_eq!(resolver.open(), 1);
-    host = host.log(&format!("shop_web-0_{WEB}"));
+    let _host = host.log(&format!("shop_web-0_{WEB}"));
     let found = owner(&mut resolver, &[70]).unwrap();
     assert_eq!(found.to_string(), "shop/web-0");
-    // another source names pods without a log directory
-    let mut resolver = Resolver::new(Sources {
-        pod_logs: "/nowhere".into(),
-        ..host.sources()
-    });
-    resolver.set_named(HashMap::from([(
-        WEB.to_owned(),
-        ("shop".to_owned(), "from-api".to_owned()),
-    )]));
-    let found = owner(&mut resolver, &[70]).unwrap();
-    assert_eq!(found.to_string(), "shop/from-api");
 }
 
 #[test]

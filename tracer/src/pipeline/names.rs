@@ -1,11 +1,13 @@
 //! Names of pods in a running session: asked again while a new pod has none yet.
 
 use std::{
+    collections::BTreeMap,
     net::IpAddr,
     time::{Duration, Instant},
 };
 
 use crate::{
+    diagnose::Intent,
     filter::{Filter, Lowered},
     inventory::{Inventory, Owner},
     names::{Processes, Resolver, Sources},
@@ -22,14 +24,16 @@ const LAST_PAUSE: Duration = Duration::from_secs(32);
 pub(super) struct PodNames {
     sources: Sources,
     resolver: Resolver,
+    peers: BTreeMap<IpAddr, Owner>,
     again: Option<Instant>,
     pause: Duration,
 }
 
 impl PodNames {
-    pub(super) fn new(sources: Sources) -> Self {
+    pub(super) fn new(sources: Sources, intent: &Intent) -> Self {
         Self {
             resolver: Resolver::new(sources.clone()),
+            peers: intent.named_nodes(),
             sources,
             again: None,
             pause: FIRST_PAUSE,
@@ -40,6 +44,7 @@ impl PodNames {
     pub(super) fn assign(&mut self, inventory: &mut Inventory, processes: &Processes) {
         let before = self.resolver.open();
         self.resolver.assign(inventory, processes);
+        inventory.peers.clone_from(&self.peers);
         match self.resolver.open() {
             0 => self.again = None,
             open if open > before => {
@@ -59,11 +64,6 @@ impl PodNames {
                 let pod = netns.owner.as_ref().and_then(Owner::as_pod);
                 if pod.is_some_and(|(namespace, name)| wanted(namespace, name)) {
                     addresses.extend(netns.addresses().map(|(_, a)| a.address));
-                }
-            }
-            for (address, owner) in &inventory.peers {
-                if owner.as_pod().is_some_and(|(ns, name)| wanted(ns, name)) {
-                    addresses.push(*address);
                 }
             }
             addresses.retain(|a| !is_local(*a));
@@ -155,7 +155,7 @@ mod tests {
 
     #[test]
     fn a_pod_is_its_addresses_in_the_kernel() {
-        let names = PodNames::new(Sources::default());
+        let names = PodNames::new(Sources::default(), &Intent::default());
         same(&names, "pod shop/web-0", "inner host 10.244.1.10");
         same(
             &names,
@@ -171,7 +171,7 @@ mod tests {
 
     #[test]
     fn what_is_not_known_yet_passes() {
-        let mut names = PodNames::new(Sources::default());
+        let mut names = PodNames::new(Sources::default(), &Intent::default());
         same(&names, "pod shop/later", "");
         same(&names, "pod shop/later and tcp", "tcp");
         same(&names, "not pod shop/web-0", "");
@@ -186,7 +186,7 @@ mod tests {
 
     #[test]
     fn an_unnamed_pod_is_asked_for_again_for_a_while() {
-        let mut names = PodNames::new(Sources::default());
+        let mut names = PodNames::new(Sources::default(), &Intent::default());
         assert!(names.again(&Inventory::default()).is_none());
         let mut inventory = Inventory::default();
         let mut netns = pod(3, "x", "10.244.1.12");

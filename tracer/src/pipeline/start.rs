@@ -47,7 +47,7 @@ pub(super) fn start(config: &SessionConfig) -> Result<Started> {
     let (facts, btf) = (facts??, btf??);
     facts.features.check()?;
     let read = inventory?;
-    let mut names = PodNames::new(config.names.clone());
+    let mut names = PodNames::new(config.names.clone(), &intent);
     let mut inventory = read.inventory;
     names.assign(&mut inventory, &read.processes);
     let mut limits: Vec<Limit> = read

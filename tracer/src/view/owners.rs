@@ -78,7 +78,7 @@ impl<'a> Who<'a> {
             .flatten()
     }
 
-    /// `shop/web-0 > svc shop/db ⇒ shop/db-0`, `-` for who is not known; `becomes` stands between the
+    /// `shop/web-0 > shop/db-0`, `-` for who is not known; `becomes` stands between the
     /// sides of address translation. `None` when nobody is known.
     pub fn text(&self, becomes: &str) -> Option<String> {
         if self.is_empty() {

@@ -110,7 +110,7 @@ impl<'a> Pods<'a> {
             both.filter_map(Owner::as_pod).collect()
         };
         Self {
-            known: inventory.has_owners(),
+            known: inventory.has_pods(),
             src: pods(who.ends.src, far.src),
             dst: pods(who.ends.dst, far.dst),
         }

@@ -72,6 +72,11 @@ fn compile(root: &Path, linker: &Path, target: &str, target_dir: &Path) -> Resul
     linker_flag.push(linker);
     let arch_flag = format!("--cfg=bpf_target_arch=\"{arch}\"");
     let mut flags = OsString::from(arch_flag);
+    // the object names its sources: not by where they lie on this machine
+    for flag in remapped(root)? {
+        flags.push("\x1f");
+        flags.push(flag);
+    }
     for flag in ["-Cdebuginfo=2", "-Clink-arg=--btf"]
         .map(OsString::from)
         .into_iter()
@@ -123,15 +128,37 @@ fn compile(root: &Path, linker: &Path, target: &str, target_dir: &Path) -> Resul
     Ok(())
 }
 
-/// `core` is compiled from the source that rustup's component `rust-src` installs.
-fn require_rust_src() -> Result<()> {
+/// Flags that make paths of this machine the same as those of any other.
+fn remapped(root: &Path) -> Result<Vec<OsString>> {
+    let home = env::var_os("CARGO_HOME").map(PathBuf::from);
+    let home = home.or_else(|| Some(Path::new(&env::var_os("HOME")?).join(".cargo")));
+    let pairs = [
+        (Some(root.to_owned()), "/tracer"),
+        (home, "/cargo"),
+        (Some(sysroot()?), "/rust"),
+    ];
+    let flag = |(from, to): (Option<PathBuf>, &str)| {
+        let mut flag = OsString::from("--remap-path-prefix=");
+        flag.push(from?);
+        flag.push("=");
+        flag.push(to);
+        Some(flag)
+    };
+    Ok(pairs.into_iter().filter_map(flag).collect())
+}
+
+fn sysroot() -> Result<PathBuf> {
     let rustc = env::var_os("RUSTC").context("RUSTC is not set")?;
     let output = Command::new(&rustc)
         .args(["--print", "sysroot"])
         .output()
         .with_context(|| format!("starting {}", rustc.display()))?;
-    let sysroot = String::from_utf8(output.stdout)?;
-    let source = Path::new(sysroot.trim()).join("lib/rustlib/src/rust/library/core/Cargo.toml");
+    Ok(String::from_utf8(output.stdout)?.trim().into())
+}
+
+/// `core` is compiled from the source that rustup's component `rust-src` installs.
+fn require_rust_src() -> Result<()> {
+    let source = sysroot()?.join("lib/rustlib/src/rust/library/core/Cargo.toml");
     if !source.is_file() {
         bail!("building the BPF object needs rust-src: run `cargo xtask setup`");
     }

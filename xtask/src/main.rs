@@ -10,6 +10,7 @@ mod bench;
 mod build;
 mod ci;
 mod demo;
+mod dist;
 mod e2e;
 mod fuzz;
 mod layers;
@@ -49,6 +50,8 @@ enum Task {
     Vm(vm::Args),
     /// Read damaged captures, with a sanitizer, for as long as wanted
     Fuzz(fuzz::Args),
+    /// Make what is handed out: static programs, packages, checksums
+    Dist(dist::Args),
     /// Check which module uses which, and the size of files
     Layers,
     /// Check format, layers, lints and documentation
@@ -80,6 +83,7 @@ fn run() -> Result<ExitCode> {
         Task::Soak(args) => soak::run(&args)?,
         Task::Vm(args) => return vm::run(&args),
         Task::Fuzz(args) => fuzz::run(&args)?,
+        Task::Dist(args) => drop(dist::run(&args)?),
         Task::Layers => layers::check()?,
         Task::Lint => ci::lint()?,
         Task::Ci => ci::run()?,

@@ -35,6 +35,22 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("ethtool", "ethtool"),
     ("ping", "iputils-ping"),
     ("bpftool", "bpftool"),
+    ("zsh", "zsh"),
+    ("fish", "fish"),
+    ("mandoc", "mandoc"),
+    ("shellcheck", "shellcheck"),
+    ("capsh", "libcap2-bin"),
+    ("setpriv", "util-linux"),
+];
+
+/// Makes the clean system that the package is installed in.
+const DEBOOTSTRAP: &[(&str, &str)] = &[("debootstrap", "debootstrap")];
+
+/// Cargo's commands that make packages, with their versions.
+const PACKERS: &[(&str, &str)] = &[
+    ("cargo-deb", "3.8.0"),
+    ("cargo-generate-rpm", "0.21.1"),
+    ("cargo-cyclonedx", "0.5.9"),
 ];
 
 /// What a virtual machine needs besides virtiofsd, which is in none of the directories of programs.
@@ -65,6 +81,50 @@ pub(crate) fn toolchain() -> Result<()> {
 pub(crate) fn programs() -> Result<()> {
     let _lock = lock()?;
     let missing = missing(PROGRAMS);
+    install(&missing)?;
+    lacking(&missing)?;
+    promtool()
+}
+
+/// Prometheus' checker of metrics. Its package would start a server, so that only the program is
+/// taken out of it.
+fn promtool() -> Result<()> {
+    let home = sh::root()?.join("target/toolchain");
+    let file = home.join("bin/promtool");
+    if file.is_file() || sh::find("promtool").is_some() {
+        return Ok(());
+    }
+    announce("promtool of the package prometheus into target/toolchain");
+    let dir = home.join("prometheus");
+    fs::create_dir_all(&dir).with_context(|| format!("creating {}", dir.display()))?;
+    let mut download = sh::command("apt-get")?;
+    download.args([
+        "-qq",
+        "-o",
+        "APT::Sandbox::User=root",
+        "download",
+        "prometheus",
+    ]);
+    sh::run(download.current_dir(&dir)).context("run by hand: apt-get download prometheus")?;
+    let debs: Vec<PathBuf> = fs::read_dir(&dir)?
+        .map(|entry| Ok(entry?.path()))
+        .collect::<Result<_>>()?;
+    for deb in debs
+        .iter()
+        .filter(|d| d.extension().is_some_and(|e| e == "deb"))
+    {
+        let mut extract = sh::command("dpkg-deb")?;
+        sh::run(extract.arg("--extract").args([deb, &dir]))?;
+    }
+    fs::create_dir_all(home.join("bin"))?;
+    fs::rename(dir.join("usr/bin/promtool"), &file).context("prometheus has no promtool")?;
+    fs::remove_dir_all(&dir).context("removing what was unpacked")
+}
+
+/// What installing the package in a clean system needs.
+pub(crate) fn debootstrap() -> Result<()> {
+    let _lock = lock()?;
+    let missing = missing(DEBOOTSTRAP);
     install(&missing)?;
     lacking(&missing)
 }
@@ -225,6 +285,37 @@ pub(crate) fn cargo_fuzz() -> Result<PathBuf> {
     install.arg(format!("cargo-fuzz@{FUZZ_VERSION}"));
     sh::run(&mut install).context("this step needs the network once")?;
     Ok(program)
+}
+
+/// What makes packages. Only done when packages are wanted: it takes minutes.
+pub(crate) fn packers() -> Result<()> {
+    let _lock = lock()?;
+    let home = sh::root()?.join("target/toolchain");
+    for (name, version) in PACKERS {
+        // the name has the version: another one is another file
+        let file = packer(name)?;
+        if file.is_file() {
+            continue;
+        }
+        announce(&format!(
+            "cargo install {name}@{version} into target/toolchain, minutes"
+        ));
+        let mut install = sh::cargo()?;
+        install.args(["install", "--locked", "--force", "--quiet", "--root"]);
+        install.arg(&home).arg(format!("{name}@{version}"));
+        sh::run(&mut install).context("this step needs the network once")?;
+        fs::rename(home.join("bin").join(name), &file)
+            .with_context(|| format!("renaming to {}", file.display()))?;
+    }
+    Ok(())
+}
+
+/// Where one of cargo's commands that make packages is.
+pub(crate) fn packer(name: &str) -> Result<PathBuf> {
+    let known = PACKERS.iter().find(|(packer, _)| *packer == name);
+    let (_, version) = known.with_context(|| format!("{name} makes no packages"))?;
+    let file = format!("target/toolchain/bin/{name}-{version}");
+    Ok(sh::root()?.join(file))
 }
 
 fn is_wanted_linker(file: &Path) -> bool {

@@ -6,8 +6,9 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
+use nix::unistd::Uid;
 
-use crate::{build, e2e, setup, sh, vm::Version};
+use crate::{build, dist, e2e, setup, sh, vm::Version};
 
 /// What to run.
 #[derive(clap::Args, Default)]
@@ -31,6 +32,15 @@ pub(crate) struct Args {
         conflicts_with = "unit"
     )]
     pub(crate) vm: Option<Version>,
+    /// Only the tests of what `cargo xtask dist` makes
+    #[arg(long, conflicts_with_all = ["unit", "e2e", "vm", "filter"])]
+    dist: bool,
+    /// Start the static program that `cargo xtask dist` made on other kernels, in virtual machines
+    #[arg(long, conflicts_with_all = ["unit", "e2e", "vm", "filter"])]
+    kernels: bool,
+    /// Try each lab's verdict so often; with `--e2e each_lab` nothing else
+    #[arg(long, value_name = "N", conflicts_with = "unit")]
+    pub(crate) repeat: Option<u32>,
     /// Handed to each test program
     #[arg(last = true)]
     options: Vec<String>,
@@ -45,6 +55,16 @@ pub(crate) struct Sum {
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
+    let mut sum = Sum::default();
+    if args.dist || args.kernels {
+        if args.dist {
+            sum.add(&dist::packages()?);
+        }
+        if args.kernels {
+            sum.add(&dist::kernels()?);
+        }
+        return conclude(&sum);
+    }
     if args.unit {
         setup::toolchain()?;
     } else {
@@ -52,7 +72,6 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     let tracer = build::tracer(false)?;
 
-    let mut sum = Sum::default();
     if !args.e2e {
         // with neither --lib nor --doc nor --tests this is all of them
         let all = ["test", "--workspace", "--exclude", "e2e", "--no-fail-fast"];
@@ -74,6 +93,14 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         }
     }
 
+    if args.is_all() {
+        sum.add(&dist::packages()?);
+    }
+    conclude(&sum)
+}
+
+/// The last lines, and the exit status.
+fn conclude(sum: &Sum) -> Result<()> {
     if sum.ignored > 0 {
         println!(
             "{} tests are marked `#[ignore]` and were not run",
@@ -89,6 +116,12 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 }
 
 impl Args {
+    /// Nothing was left out.
+    fn is_all(&self) -> bool {
+        let part = self.unit || self.e2e || !self.filter.is_empty() || !self.options.is_empty();
+        !part && self.vm.is_none() && Uid::effective().is_root()
+    }
+
     /// What each test program is given.
     pub(crate) fn for_programs(&self) -> Vec<String> {
         let color = io::stdout().is_terminal().then(|| "--color=always".into());

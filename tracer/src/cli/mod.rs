@@ -4,10 +4,13 @@ pub mod args;
 mod audit;
 mod check;
 mod compare;
+mod completions;
 mod doctor;
 mod duration;
+mod export;
 mod live;
 mod log;
+mod man;
 mod output;
 mod read;
 mod record;
@@ -45,6 +48,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     log::init(&args.options);
+    wait_for_a_line();
     ExitCode::from(match dispatch(&args) {
         Ok(code) => code,
         Err(e) if is_broken_pipe(&e) => OK,
@@ -53,6 +57,18 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             ERROR
         }
     })
+}
+
+/// Set by whoever attaches to the output only after the start, as `kubectl attach` does.
+const WAIT: &str = "TRACER_WAIT_STDIN";
+
+/// Waits until somebody is there, who says so with a line (or the end) of stdin.
+fn wait_for_a_line() {
+    if std::env::var_os(WAIT).is_some_and(|value| !value.is_empty()) {
+        // an error says that nobody will come: nothing is gained by waiting for it
+        let mut line = String::new();
+        drop(io::stdin().read_line(&mut line));
+    }
 }
 
 fn dispatch(args: &Args) -> Result<u8> {
@@ -72,7 +88,10 @@ fn dispatch(args: &Args) -> Result<u8> {
         Some(Command::Read(c)) => read::run(&args.options, c, out),
         Some(Command::Compare(c)) => compare::run(&args.options, c, out),
         Some(Command::Report(c)) => report::run(&args.options, c, out),
+        Some(Command::Export(c)) => export::run(&args.options, c, &out),
         Some(Command::Doctor) => doctor::run(&args.options, out),
+        Some(Command::Completions { shell }) => completions::run(*shell, out),
+        Some(Command::Man { dir }) => man::run(dir),
     }
 }
 

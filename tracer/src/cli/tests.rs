@@ -7,7 +7,10 @@ use super::{
     args::{CheckCommand, Color, Format, ProbeProto, WatchCommand},
     *,
 };
-use crate::view::check::{Expectations, PathExpect};
+use crate::{
+    filter::Filter,
+    view::check::{Expectations, PathExpect},
+};
 
 fn parse(line: &str) -> Result<Args, String> {
     let words = std::iter::once("tracer").chain(line.split_whitespace());
@@ -232,4 +235,52 @@ fn a_closed_pipe_is_no_error() {
     ));
     assert!(is_broken_pipe(&io::Error::from(through_json).into()));
     assert!(!is_broken_pipe(&anyhow::anyhow!("other")));
+}
+
+/// Every example of a help text is a command that tracer takes, filter and all.
+#[test]
+fn examples_can_be_typed() {
+    let mut tracer = Args::command();
+    tracer.build();
+    let help = |c: &clap::Command| c.get_after_help().map(ToString::to_string);
+    let commands = tracer.get_subcommands().filter(|c| !c.is_hide_set());
+    for command in commands.chain([&tracer]) {
+        let name = command.get_name();
+        let help = help(command).unwrap_or_else(|| panic!("{name} has no examples"));
+        let (_, examples) = help
+            .split_once("Examples:\n")
+            .unwrap_or_else(|| panic!("{name}"));
+        let examples: Vec<&str> = examples
+            .lines()
+            .map_while(|line| line.strip_prefix("  "))
+            .collect();
+        assert!(examples.len() > 1, "{name}");
+        for example in examples {
+            // behind it a comment in a column of its own, or another program
+            let line = example.trim().split("  ").next().unwrap_or_default();
+            let line = line.split(['|', '>']).next().unwrap_or_default().trim();
+            let words = line
+                .strip_prefix("tracer")
+                .unwrap_or_else(|| panic!("{line}"));
+            let args = parse(words).unwrap_or_else(|e| panic!("{line}: {e}"));
+            let filter = filter_of(&args).join(" ");
+            Filter::parse(&filter).unwrap_or_else(|e| panic!("{line}: {e}"));
+        }
+    }
+}
+
+fn filter_of(args: &Args) -> &[String] {
+    match &args.command {
+        Some(Command::Watch(c) | Command::Live(c)) => &c.filter,
+        Some(Command::Check(c)) => &c.check.filter,
+        Some(Command::Record(c)) => &c.filter,
+        Some(Command::Read(c)) => &c.filter,
+        Some(Command::Compare(c)) => &c.filter,
+        Some(Command::Report(c)) => &c.filter,
+        Some(Command::Export(c)) => &c.filter,
+        Some(
+            Command::Audit | Command::Doctor | Command::Completions { .. } | Command::Man { .. },
+        )
+        | None => &args.filter,
+    }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::Sums;
 use crate::event::{
     Counters, Dir, Encap, IcmpSample, Ifindex, KtimeNs, Nat, NeighFailure, NetnsId, RouteDecision,
     RouteFailure, Tuple,
@@ -285,4 +286,6 @@ pub struct Snapshot {
     pub neigh_failures: Vec<(NeighFailure, u64)>,
     /// What tracer did not show.
     pub loss: Loss,
+    /// Only when they were asked for ([`ModelConfig::sums`](super::ModelConfig::sums)).
+    pub sums: Option<Sums>,
 }

@@ -21,6 +21,7 @@ mod redirect;
 mod snapshot;
 mod stitch;
 mod store;
+mod sums;
 mod topology;
 mod totals;
 
@@ -30,6 +31,7 @@ pub use flow::{
 };
 pub use outcome::SENT_TO_MANY;
 pub use snapshot::{Model, ModelConfig, Orientation};
+pub use sums::{DropAt, Sums, Volume};
 
 #[cfg(test)]
 mod tests;

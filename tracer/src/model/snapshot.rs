@@ -27,6 +27,8 @@ pub struct ModelConfig {
     pub max_flows: usize,
     /// Time of the start.
     pub started: KtimeNs,
+    /// Keep sums over all flows.
+    pub sums: bool,
 }
 
 impl Default for ModelConfig {
@@ -34,6 +36,7 @@ impl Default for ModelConfig {
         Self {
             max_flows: 100_000,
             started: KtimeNs::default(),
+            sums: false,
         }
     }
 }
@@ -57,7 +60,7 @@ impl Model {
         Self {
             started: config.started,
             at: config.started,
-            store: Store::new(config.max_flows),
+            store: Store::new(config.max_flows, config.sums),
             topology: Topology::default(),
             explain: Arc::new(NoExplain),
             loss: Loss::default(),
@@ -80,6 +83,12 @@ impl Model {
     /// the entry may start again from 0.
     pub fn retire(&mut self, key: &HopKey) {
         self.store.retire(key);
+    }
+
+    /// Forgets flows that were idle since `before` and of which the kernel has no entry any more, and
+    /// what else is older. Sums keep what they had.
+    pub fn forget(&mut self, before: KtimeNs) {
+        self.store.forget(before);
     }
 
     /// The node's configuration, as it is now.
@@ -146,6 +155,7 @@ impl Model {
                 evicted: self.loss.evicted + self.store.evicted,
                 ..self.loss
             },
+            sums: self.store.sums.clone(),
         }
     }
 

@@ -9,11 +9,12 @@ use std::{
 use super::{
     attach::may_be_outer,
     record::{DropTotals, Group, HopTotals, group_key},
+    sums::Sums,
     totals::Moments,
 };
 use crate::event::{
-    Body, DropSample, Event, HopKey, HopSample, IcmpSample, KtimeNs, Nat, NeighFailure, NetnsId,
-    RouteFailure, TcpNotice, Tuple,
+    Body, Counters, DropSample, Event, HopKey, HopSample, IcmpSample, KtimeNs, Nat, NeighFailure,
+    NetnsId, RouteFailure, TcpNotice, Tuple,
 };
 
 /// Most drops without a flow that are told apart. They differ by place only, so that a real node
@@ -40,10 +41,12 @@ pub(super) struct Store {
     pub(super) outer_changed: RefCell<HashSet<Tuple>>,
     /// Flows and drops that found no room.
     pub(super) evicted: u64,
+    /// When they were asked for.
+    pub(super) sums: Option<Sums>,
 }
 
 impl Store {
-    pub(super) fn new(max: usize) -> Self {
+    pub(super) fn new(max: usize, sums: bool) -> Self {
         Self {
             max: max.max(1),
             groups: HashMap::new(),
@@ -54,6 +57,7 @@ impl Store {
             outer_errors: Vec::new(),
             outer_changed: RefCell::default(),
             evicted: 0,
+            sums: sums.then(Sums::default),
         }
     }
 
@@ -86,9 +90,19 @@ impl Store {
         }
         let group = self.group(&sample.key.tuple, sample.counters.last);
         let known = group.hops.iter_mut().find(|h| h.key == sample.key);
-        let changed = known.map(|hop| hop.apply(sample, at));
+        let (mut before, mut after) = (Counters::default(), sample.counters);
+        let changed = known.map(|hop| {
+            before = hop.lives.total();
+            let changed = hop.apply(sample, at);
+            after = hop.lives.total();
+            changed
+        });
         if changed.is_none() {
             group.hops.push(HopTotals::new(sample, at));
+        }
+        if let Some(sums) = &mut self.sums {
+            let key = &sample.key;
+            sums.passed((key.netns, key.dev, key.dir), &before, &after);
         }
         if changed != Some(false) {
             self.touch(&sample.key.tuple);
@@ -174,6 +188,8 @@ impl Store {
         if !sample.loss || sample.tuple.is_some_and(|t| t.is_housekeeping()) {
             let key = (sample.place.reason.clone(), sample.place.symbol.clone());
             *self.no_loss.entry(key).or_default() += after.saturating_sub(before);
+        } else if let Some(sums) = &mut self.sums {
+            sums.dropped(&sample.place, after.saturating_sub(before));
         }
     }
 
@@ -291,7 +307,16 @@ impl Store {
             .collect();
         let count = (self.max / EVICT_PART).max(1).min(order.len());
         order.select_nth_unstable(count - 1);
-        for (.., key) in &order[..count] {
+        let evicted: Vec<Tuple> = order[..count].iter().map(|(.., key)| *key).collect();
+        self.remove(&evicted);
+        self.evicted += count as u64;
+    }
+
+    fn remove(&mut self, keys: &[Tuple]) {
+        if keys.is_empty() {
+            return;
+        }
+        for key in keys {
             // what it had taken is shown by its own group again
             let parts = self.groups.remove(key).and_then(|g| g.links);
             for part in parts.iter().flat_map(|l| &l.parts) {
@@ -302,7 +327,20 @@ impl Store {
         }
         self.fragments.retain(|t| self.groups.contains_key(t));
         self.outer_errors.retain(|t| self.groups.contains_key(t));
-        self.evicted += count as u64;
+    }
+
+    /// Takes out what was idle since `before` and has no entry in the kernel any more, which would
+    /// be counted again otherwise.
+    pub(super) fn forget(&mut self, before: KtimeNs) {
+        let idle: Vec<Tuple> = self
+            .groups
+            .iter()
+            .filter(|(_, g)| g.last < before && g.hops.iter().all(|h| h.retired))
+            .map(|(key, _)| *key)
+            .collect();
+        self.remove(&idle);
+        self.strays.retain(|d| d.sample.last >= before);
+        self.neighbours.retain(|(_, m)| m.last() >= before);
     }
 
     /// All flows have to be made again: what they were made with has changed.

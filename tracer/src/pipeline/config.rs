@@ -20,6 +20,9 @@ pub struct SessionConfig {
     pub recording: Option<Recording>,
     /// Stop after this time; `None` for a signal.
     pub duration: Option<Duration>,
+    /// For a session without end: flows that were idle this long are forgotten, sums over all are
+    /// kept, and a picture is taken once a second.
+    pub forget: Option<Duration>,
     /// Type information instead of `/sys/kernel/btf/vmlinux`.
     pub btf: Option<PathBuf>,
     /// Go on as nobody once everything is attached: nothing is read or written later that only root

@@ -1,6 +1,9 @@
 //! From the kernel's tables and records into the model.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    time::Duration,
+};
 
 use tracer_abi::{
     counter::Counter,
@@ -57,10 +60,14 @@ pub(super) struct Feed {
     failed: HashMap<FailKey, u64>,
     /// Everything is told, for a recording.
     recording: bool,
+    /// What was idle this long is forgotten, nanoseconds.
+    forget: Option<u64>,
+    /// Failed lookups by errno, for sums.
+    failures: BTreeMap<u32, u64>,
 }
 
 impl Feed {
-    pub(super) fn new(decoder: Decoder, recording: bool) -> Self {
+    pub(super) fn new(decoder: Decoder, recording: bool, forget: Option<Duration>) -> Self {
         Self {
             decoder,
             scanned: KtimeNs::default(),
@@ -68,6 +75,8 @@ impl Feed {
             undecoded: 0,
             failed: HashMap::new(),
             recording,
+            forget: forget.map(|d| d.as_nanos() as u64),
+            failures: BTreeMap::new(),
         }
     }
 
@@ -155,6 +164,7 @@ impl Feed {
             let known = self.failed.get(key).copied().unwrap_or(0);
             if settled && value.count > known {
                 self.failed.insert(*key, value.count);
+                *self.failures.entry(value.errno).or_default() += value.count - known;
                 let record = RouteFailRecord {
                     key: *key,
                     value: *value,
@@ -165,7 +175,43 @@ impl Feed {
         self.apply(model, events, tell);
         self.scanned = now;
         model.tick(now);
+        self.forget_idle(probe, model, now)
+    }
+
+    /// Takes out, of the kernel's tables first, what a session without end would collect.
+    fn forget_idle(
+        &mut self,
+        probe: &Probe,
+        model: &mut Model,
+        now: KtimeNs,
+    ) -> Result<(), ProbeError> {
+        let Some(idle) = self.forget else {
+            return Ok(());
+        };
+        let before = now.0.saturating_sub(idle);
+        let (mut errors, mut failures) = (Vec::new(), Vec::new());
+        probe.icmp.scan(|key, value| {
+            if value.last_ns < before {
+                errors.push(*key);
+            }
+        })?;
+        probe.route_fails.scan(|key, value| {
+            if value.last_ns < before {
+                failures.push(*key);
+            }
+        })?;
+        errors.iter().try_for_each(|key| probe.icmp.remove(key))?;
+        for key in &failures {
+            probe.route_fails.remove(key)?;
+            self.failed.remove(key);
+        }
+        model.forget(KtimeNs(before));
         Ok(())
+    }
+
+    /// Lookups of local senders that found no route, by errno.
+    pub(super) fn route_failures(&self) -> &BTreeMap<u32, u64> {
+        &self.failures
     }
 
     /// Takes translated connections out that sent nothing for a while; those that do are entered
@@ -222,7 +268,7 @@ impl Feed {
             }
         })?;
         self.apply(model, events, tell);
-        if total < FLOWS_FULL_ENOUGH {
+        if total < FLOWS_FULL_ENOUGH && self.forget.is_none() {
             return Ok(());
         }
         for key in idle {
@@ -288,7 +334,7 @@ impl Feed {
                 self.take(model, &event, tell);
             }
             let ages = if loss {
-                total > DROPS_FULL_ENOUGH && idle > FLOW_IDLE_NS
+                (total > DROPS_FULL_ENOUGH || self.forget.is_some()) && idle > FLOW_IDLE_NS
             } else {
                 idle > NO_LOSS_IDLE_NS
             };

@@ -13,6 +13,7 @@ mod icmp;
 mod intent;
 pub mod json;
 pub mod junit;
+pub mod metrics;
 mod names;
 mod owners;
 pub mod report;

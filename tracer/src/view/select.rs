@@ -31,6 +31,7 @@ pub fn select(
         stray_drops: Vec::new(),
         neigh_failures: Vec::new(),
         no_loss: Vec::new(),
+        sums: None,
         ..*snapshot
     };
     let ids: std::collections::HashSet<_> = selected

@@ -26,6 +26,9 @@ use crate::{
 /// For all test programs together, in a virtual machine.
 const LIMIT: Duration = Duration::from_hours(1);
 
+/// How often a test of the documentation tries each lab.
+const REPEAT: &str = "TRACER_E2E_REPEAT";
+
 /// A program made of tests, and the directory of its package, in which cargo would run it.
 #[derive(Debug, PartialEq, Eq)]
 struct Program {
@@ -52,7 +55,7 @@ pub(crate) fn run(args: &Args, tracer: &Path) -> Result<Sum> {
     cargo.arg("--message-format=json-render-diagnostics");
     println!("$ {}", sh::line(&cargo));
     let programs = programs(&sh::stdout(&mut cargo)?);
-    let env = environment(tracer);
+    let env = environment(tracer, args);
     match place {
         Place::Here => here(&programs, &env, args),
         Place::Machine(version) => in_machine(version, &programs, env, args),
@@ -91,8 +94,11 @@ fn place(args: &Args) -> Result<Option<Place>> {
 
 /// Besides what cargo sets, the tracer to test. Labs share the kernel's tracepoints and the clock,
 /// so tests run one after the other.
-fn environment(tracer: &Path) -> Vec<(OsString, OsString)> {
+fn environment(tracer: &Path, args: &Args) -> Vec<(OsString, OsString)> {
     let mut env = vec![("TRACER_BIN".into(), tracer.into())];
+    if let Some(repeat) = args.repeat {
+        env.push((REPEAT.into(), repeat.to_string().into()));
+    }
     if env::var_os("RUST_TEST_THREADS").is_none() {
         env.push(("RUST_TEST_THREADS".into(), "1".into()));
     }

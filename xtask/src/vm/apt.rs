@@ -108,7 +108,7 @@ impl Suite {
 }
 
 /// The Debian archive that this machine already uses.
-fn mirror() -> Result<String> {
+pub(super) fn mirror() -> Result<String> {
     if let Ok(mirror) = std::env::var(MIRROR) {
         return Ok(mirror);
     }

@@ -82,6 +82,11 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     exit_code(&run_job(args.kernel, &job, show)?)
 }
 
+/// The Debian archive that this machine already uses.
+pub(crate) fn mirror() -> Result<String> {
+    apt::mirror()
+}
+
 /// Shows what the job writes.
 pub(crate) fn show(_: &mut (), line: &[u8]) -> Result<()> {
     let mut out = io::stdout().lock();

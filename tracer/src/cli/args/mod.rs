@@ -4,6 +4,7 @@ mod check;
 mod compare;
 mod endpoint;
 mod expect;
+mod export;
 mod options;
 mod probe;
 mod read;
@@ -11,7 +12,7 @@ mod record;
 mod report;
 mod watch;
 
-use std::ffi::OsString;
+use std::{ffi::OsString, path::PathBuf};
 
 use clap::{Parser, Subcommand};
 
@@ -19,6 +20,7 @@ pub use check::{CheckArgs, CheckCommand, DEFAULT_TIME};
 pub use compare::CompareCommand;
 pub use endpoint::{Endpoint, Target};
 pub use expect::Expect;
+pub use export::ExportCommand;
 pub use options::{Color, Format, Options, RoutingMode};
 pub use probe::{ProbeArgs, ProbeProto};
 pub use read::ReadCommand;
@@ -47,6 +49,22 @@ Exit status:
   0  good    1  error at run time    2  wrong arguments
   3  check, read: loss or misroute; compare: loss; audit: something is wrong
   4  check, read, compare, audit: inconclusive";
+
+const DOCTOR_EXAMPLES: &str = "\
+Examples:
+  tracer doctor                     what works here, and what to do about each gap
+  tracer doctor -o json             the same for programs
+
+Exit status:
+  0  tracing can start here    1  it cannot: the lines say why    2  wrong arguments";
+
+const COMPLETIONS_EXAMPLES: &str = "\
+Examples:
+  tracer completions bash > /etc/bash_completion.d/tracer
+  tracer completions zsh > /usr/local/share/zsh/site-functions/_tracer
+  tracer completions fish > ~/.config/fish/completions/tracer.fish
+
+The packages have them already.";
 
 const AUDIT_EXAMPLES: &str = "\
 Examples:
@@ -150,6 +168,22 @@ pub enum Command {
     /// Make a page of a file of `tracer record`, to be attached to a ticket
     #[command(after_help = report::EXAMPLES)]
     Report(ReportCommand),
+    /// Answer scrapes of Prometheus with what passes, what is lost, and verdicts of checks
+    #[command(after_help = export::EXAMPLES)]
+    Export(ExportCommand),
     /// Show what this kernel and these privileges allow
+    #[command(after_help = DOCTOR_EXAMPLES)]
     Doctor,
+    /// Print what a shell needs to complete arguments of tracer
+    #[command(after_help = COMPLETIONS_EXAMPLES)]
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Write the manual pages; for packages
+    #[command(hide = true)]
+    Man {
+        /// Directory to write them to
+        dir: PathBuf,
+    },
 }

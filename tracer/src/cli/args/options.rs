@@ -116,6 +116,7 @@ impl Options {
             each_packet: false,
             recording: None,
             duration: None,
+            forget: None,
             btf: self.btf.clone(),
             drop_root: false,
             cluster: self.cluster(),

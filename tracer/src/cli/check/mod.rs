@@ -3,6 +3,7 @@
 mod file;
 mod plan;
 mod progress;
+mod repeat;
 mod wait;
 
 use std::io::{self, Write as _};
@@ -29,20 +30,13 @@ use crate::{
     },
 };
 use plan::{Check, Plan, Probe, Usage};
+pub(super) use repeat::Repeated;
 use wait::Wait;
 
 pub(super) fn run(options: &Options, command: &CheckCommand, mut out: Output) -> Result<u8> {
     let plan = match Plan::new(options, command) {
         Ok(plan) => plan,
-        Err(e) => {
-            let usage = e.downcast::<Usage>()?;
-            let mut err = io::stderr().lock();
-            for (i, line) in usage.0.lines().enumerate() {
-                let lead = if i == 0 { "tracer: " } else { "" };
-                writeln!(err, "{lead}{}", escape::sentence(line, false))?;
-            }
-            return Ok(USAGE);
-        }
+        Err(e) => return usage(e),
     };
     let config = SessionConfig {
         duration: Some(plan.time),
@@ -50,10 +44,21 @@ pub(super) fn run(options: &Options, command: &CheckCommand, mut out: Output) ->
         drop_root: plan.checks.iter().all(|check| check.probe.is_none()),
         ..options.session(plan.filter())
     };
-    let mut wait = Wait::new(&plan, &out, options.quiet);
+    let mut wait = Wait::new(&plan, Some(&out), options.quiet);
     let end = pipeline::run(&config, &mut |event| wait.on_event(event));
     let sent = wait.finish()?;
     conclude(options, &plan, &end?, &sent, &mut out)
+}
+
+/// Says what is wrong with the arguments, when it is that.
+pub(super) fn usage(e: anyhow::Error) -> Result<u8> {
+    let usage = e.downcast::<Usage>()?;
+    let mut err = io::stderr().lock();
+    for (i, line) in usage.0.lines().enumerate() {
+        let lead = if i == 0 { "tracer: " } else { "" };
+        writeln!(err, "{lead}{}", escape::sentence(line, false))?;
+    }
+    Ok(USAGE)
 }
 
 /// The flows that a check is about.
@@ -77,12 +82,7 @@ fn conclude(
     sent: &[Option<Sent>],
     out: &mut Output,
 ) -> Result<u8> {
-    let judged: Vec<Judged<'_>> = plan
-        .checks
-        .iter()
-        .enumerate()
-        .map(|(i, check)| judged(check, end, sent.get(i).and_then(Option::as_ref)))
-        .collect();
+    let judged = judge_all(plan, end, sent);
     let sessions: Vec<Session<'_>> = judged
         .iter()
         .map(|j| Session {
@@ -125,6 +125,13 @@ fn conclude(
     }
     out.stdout.flush()?;
     Ok(tally.worst().exit_code())
+}
+
+fn judge_all<'a>(plan: &'a Plan, end: &SessionEnd, sent: &[Option<Sent>]) -> Vec<Judged<'a>> {
+    let checks = plan.checks.iter().enumerate();
+    checks
+        .map(|(i, check)| judged(check, end, sent.get(i).and_then(Option::as_ref)))
+        .collect()
 }
 
 /// The whole report, or the verdict alone: when that was asked for, and of several checks for those

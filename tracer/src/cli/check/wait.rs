@@ -25,7 +25,8 @@ const DECISION: Duration = Duration::from_millis(4500);
 /// What a check waits for.
 pub(super) struct Wait<'a> {
     plan: &'a Plan,
-    out: &'a Output,
+    /// Where it says that it is ready; `None` for nowhere.
+    out: Option<&'a Output>,
     progress: Option<Progress>,
     inventory: Arc<Inventory>,
     senders: Vec<Option<Sender>>,
@@ -35,12 +36,12 @@ pub(super) struct Wait<'a> {
 }
 
 impl<'a> Wait<'a> {
-    pub(super) fn new(plan: &'a Plan, out: &'a Output, quiet: bool) -> Self {
-        let shown = !quiet && io::stderr().is_terminal();
+    pub(super) fn new(plan: &'a Plan, out: Option<&'a Output>, quiet: bool) -> Self {
+        let shown = out.filter(|_| !quiet && io::stderr().is_terminal());
         Self {
             plan,
             out,
-            progress: shown.then(|| Progress::new(plan.time, out.style)),
+            progress: shown.map(|out| Progress::new(plan.time, out.style)),
             inventory: Arc::default(),
             senders: plan.checks.iter().map(|_| None).collect(),
             reached: vec![None; plan.checks.len()],
@@ -52,7 +53,9 @@ impl<'a> Wait<'a> {
         match event {
             PipelineEvent::Ready(ready) => {
                 self.inventory = ready.inventory.clone();
-                if let Err(e) = self.out.ready(ready, &self.shown_filter()) {
+                if let Some(out) = self.out
+                    && let Err(e) = out.ready(ready, &self.shown_filter())
+                {
                     self.failed = Some(e);
                     return ControlFlow::Break(());
                 }

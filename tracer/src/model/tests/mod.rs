@@ -6,6 +6,7 @@ mod order;
 mod outcomes;
 mod paths;
 mod redirects;
+mod sums;
 mod tenants;
 mod tunnels;
 

@@ -41,6 +41,8 @@ use crate::{
 
 /// Snapshots are taken this often, unless one takes long.
 const TICK: Duration = Duration::from_millis(250);
+/// The same for a session without end, which nobody looks at.
+const SLOW_TICK: Duration = Duration::from_secs(1);
 /// A tick that took a fifth of the time or more is followed by a longer pause, so that a node with
 /// very many flows is not kept busy by looking at them.
 const PAUSE_FACTOR: u32 = 4;
@@ -110,9 +112,11 @@ impl Session {
             feed: Feed::new(
                 Decoder::new(Arc::new(s.facts.names)),
                 config.recording.is_some(),
+                config.forget,
             ),
             model: Model::new(ModelConfig {
                 started,
+                sums: config.forget.is_some(),
                 ..ModelConfig::default()
             }),
             inventory: Arc::new(s.inventory),
@@ -130,7 +134,7 @@ impl Session {
             reread: None,
             debounce: DEBOUNCE,
             overrun: false,
-            tick: TICK,
+            tick: shortest_pause(config),
             probe: s.probe,
         };
         session.model_inventory();
@@ -184,7 +188,7 @@ impl Session {
                 _ = ticks.tick() => {
                     let begun = Instant::now();
                     let flow = self.look(on_event)?;
-                    let pause = TICK.max(begun.elapsed() * PAUSE_FACTOR);
+                    let pause = shortest_pause(config).max(begun.elapsed() * PAUSE_FACTOR);
                     if pause != self.tick {
                         self.tick = pause;
                         ticks = interval(pause);
@@ -307,7 +311,11 @@ impl Session {
             tell(PipelineEvent::Recording(Recorded::PacketsLost(lost)));
         }
         self.model.set_loss(self.feed.loss(&self.probe)?);
-        let snapshot = Arc::new(self.model.snapshot());
+        let mut snapshot = self.model.snapshot();
+        if let Some(sums) = &mut snapshot.sums {
+            sums.route_failures.clone_from(self.feed.route_failures());
+        }
+        let snapshot = Arc::new(snapshot);
         let context = diagnose::Context::new(&snapshot, &self.inventory)
             .with_intent(&self.intent)
             .with_answers_visible(!self.devices_given);
@@ -348,6 +356,14 @@ fn netns_of_pid(proc: &Path, pid: u32) -> Option<NetnsId> {
         .ok()?
         .ino();
     Some(NetnsId(inode as u32))
+}
+
+/// From one picture to the next, when they take no time.
+fn shortest_pause(config: &SessionConfig) -> Duration {
+    match config.forget {
+        Some(_) => SLOW_TICK,
+        None => TICK,
+    }
 }
 
 async fn until(deadline: Option<tokio::time::Instant>) {

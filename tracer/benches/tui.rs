@@ -1,6 +1,6 @@
 //! The interactive view with very many flows: how long a frame and an update take.
 //!
-//! `cargo bench -p tracer --bench tui`. Ends with an error when a figure is beyond its budget.
+//! `cargo xtask bench tui`. Ends with an error when a figure is beyond its budget.
 #![expect(clippy::print_stdout, reason = "a program that prints figures")]
 
 use std::{
@@ -33,94 +33,173 @@ const FRAME: Duration = Duration::from_millis(16);
 /// Taking a new picture in.
 const UPDATE: Duration = Duration::from_millis(50);
 const SIZE: (u16, u16) = (160, 48);
-const ROUNDS: u32 = 20;
+const ROUNDS: u32 = 3;
 
 const HOME: NetnsId = NetnsId(1);
 const ETH0: Ifindex = Ifindex(2);
 const LXC: Ifindex = Ifindex(5);
 
 fn main() -> ExitCode {
-    let inventory = Arc::new(inventory());
-    let mut model = Model::new(ModelConfig::default());
-    model.set_inventory(inventory.clone());
-    let mut pictures = Pictures {
-        inventory,
-        model,
-        round: 0,
-    };
     let mut report = Report { over: false };
-
-    let mut state = State::new(setup(), SIZE);
-    let mut terminal = Terminal::new(TestBackend::new(SIZE.0, SIZE.1)).unwrap();
-    println!("{FLOWS} flows, all of which had packets since the last picture");
-    let (mut models, mut updates, mut frames) = (vec![], vec![], vec![]);
-    for round in 0..ROUNDS / 2 {
-        if round == 1 {
+    println!("{FLOWS} flows, all of which had packets since the last picture, on {SIZE:?}\n");
+    println!("| | median | least | most | budget |\n|---|---|---|---|---|");
+    for (kind, lost) in [("", Lost::Some), ("all lost: ", Lost::All)] {
+        let mut pictures = Pictures::new(lost);
+        let mut parts = [const { Vec::new() }; 4];
+        let three = [(); 3].map(|()| pictures.next(&mut parts));
+        for (name, times) in ["events", "flows", "findings", "facts"]
+            .iter()
+            .zip(&mut parts)
+        {
             // what is new is made once
-            (models, updates, frames) = (vec![], vec![], vec![]);
+            times.remove(0);
+            report.row(&format!("{kind}picture: {name}"), times, None);
         }
-        let picture = time(&mut models, || pictures.next());
-        time(&mut updates, || state.update(Action::Picture(picture)));
-        // on another thread
-        drop(state.discarded());
-        time(&mut frames, || {
-            terminal.draw(|f| state.draw(f)).map(drop).unwrap();
-        });
-    }
-    report.row("picture (not on this thread)", &mut models, None);
-    report.row("update", &mut updates, Some(UPDATE));
-    report.row("frame after an update", &mut frames, Some(FRAME));
-
-    for (name, key) in [
-        ("page down, frame", Key::PageDown),
-        ("to the end, frame", Key::End),
-        ("row up, frame", Key::Up),
-        ("details, frame", Key::Enter),
-        ("help, frame", Key::Char('?')),
-    ] {
-        let mut times = vec![];
-        for _ in 0..ROUNDS {
-            time(&mut times, || {
-                state.input(Input::Key(key));
-                terminal.draw(|f| state.draw(f)).map(drop).unwrap();
-            });
+        let mut view = View::new(&three);
+        view.measure(kind, &mut report);
+        if lost == Lost::Some {
+            view.keys(&mut report);
         }
-        report.row(name, &mut times, Some(FRAME));
-        state.input(Input::Key(Key::Esc));
-    }
-    for column in Column::ALL {
-        let mut times = vec![];
-        for _ in 0..2 {
-            time(&mut times, || state.update(Action::SortBy(column)));
-        }
-        report.row(&format!("sort by {}", column.order()), &mut times, None);
-    }
-    for (name, keys) in [
-        (
-            "filter: udp and net 10.1.0.0/16",
-            "/udp and net 10.1.0.0/16\n",
-        ),
-        ("update while filtered", ""),
-        ("group by source", "b"),
-    ] {
-        let picture = pictures.next();
-        let mut times = vec![];
-        for c in keys.chars().filter(|c| *c != '\n') {
-            state.input(Input::Key(Key::Char(c)));
-        }
-        time(&mut times, || {
-            if keys.is_empty() {
-                state.update(Action::Picture(picture));
-            } else {
-                state.input(Input::Key(Key::Enter));
-            }
-        });
-        report.row(name, &mut times, None);
     }
     ExitCode::from(u8::from(report.over))
 }
 
-/// Prints a line for each measurement.
+/// The view, and three pictures that it is shown one after the other.
+struct View<'a> {
+    state: State,
+    terminal: Terminal<TestBackend>,
+    pictures: &'a [Picture; 3],
+}
+
+impl<'a> View<'a> {
+    fn new(pictures: &'a [Picture; 3]) -> Self {
+        Self {
+            state: State::new(setup(), SIZE),
+            terminal: Terminal::new(TestBackend::new(SIZE.0, SIZE.1)).unwrap(),
+            pictures,
+        }
+    }
+
+    fn draw(&mut self) {
+        let state = &self.state;
+        self.terminal.draw(|f| state.draw(f)).map(drop).unwrap();
+    }
+
+    fn press(&mut self, keys: &str) {
+        for c in keys.chars() {
+            let key = match c {
+                '\n' => Key::Enter,
+                '\u{1b}' => Key::Esc,
+                c => Key::Char(c),
+            };
+            self.state.input(Input::Key(key));
+        }
+    }
+
+    /// Times to take the second and the third picture in, and the frames after them. The first is
+    /// a step back in time and not measured.
+    fn updates(&mut self) -> [Vec<Duration>; 2] {
+        let (mut updates, mut frames) = (vec![], vec![]);
+        for _ in 0..ROUNDS {
+            for (i, picture) in self.pictures.iter().enumerate() {
+                let picture = picture.clone();
+                let (mut update, mut frame) = (vec![], vec![]);
+                time(&mut update, || self.state.update(Action::Picture(picture)));
+                // on another thread
+                drop(self.state.discarded());
+                time(&mut frame, || self.draw());
+                if i > 0 {
+                    updates.extend(update);
+                    frames.extend(frame);
+                }
+            }
+        }
+        [updates, frames]
+    }
+
+    /// Taking pictures in, in each order, with filters, and in groups.
+    fn measure(&mut self, kind: &str, report: &mut Report) {
+        let [mut updates, mut frames] = self.updates();
+        report.row(&format!("{kind}update"), &mut updates, Some(UPDATE));
+        report.row(&format!("{kind}frame after it"), &mut frames, Some(FRAME));
+        for column in Column::ALL {
+            let name = column.order();
+            let mut key = vec![];
+            for _ in 0..ROUNDS {
+                self.state.update(Action::SortBy(Column::Mark));
+                time(&mut key, || self.state.update(Action::SortBy(column)));
+            }
+            report.row(&format!("{kind}sort by {name}"), &mut key, Some(UPDATE));
+            let [mut updates, _] = self.updates();
+            let name = format!("{kind}update, sorted by {name}");
+            report.row(&name, &mut updates, Some(UPDATE));
+        }
+        self.state.update(Action::SortBy(Column::Mark));
+        for filter in [
+            "udp and net 10.0.0.0/15",
+            "src host 192.0.2.1",
+            "dev eth0",
+            "drop",
+        ] {
+            let mut key = vec![];
+            for _ in 0..ROUNDS {
+                self.press("\u{1b}\u{1b}/");
+                self.press(filter);
+                time(&mut key, || self.press("\n"));
+            }
+            report.row(&format!("{kind}filter {filter}"), &mut key, Some(UPDATE));
+            let [mut updates, _] = self.updates();
+            let name = format!("{kind}update, filter {filter}");
+            report.row(&name, &mut updates, Some(UPDATE));
+        }
+        self.press("\u{1b}\u{1b}");
+        for by in ["source", "destination", "device", "drop reason", "scope"] {
+            let mut key = vec![];
+            time(&mut key, || self.press("b"));
+            report.row(&format!("{kind}group by {by}"), &mut key, Some(UPDATE));
+            let [mut updates, _] = self.updates();
+            let name = format!("{kind}update, grouped by {by}");
+            report.row(&name, &mut updates, Some(UPDATE));
+        }
+        self.press("b");
+        for (pane, name) in ["2", "3", "4", "5"]
+            .iter()
+            .zip(["findings", "drops", "devices", "routes"])
+        {
+            self.press(pane);
+            let [mut updates, _] = self.updates();
+            report.row(
+                &format!("{kind}update, {name} shown"),
+                &mut updates,
+                Some(UPDATE),
+            );
+        }
+        self.press("1");
+    }
+
+    /// What follows a key at once.
+    fn keys(&mut self, report: &mut Report) {
+        for (name, key) in [
+            ("page down", Key::PageDown),
+            ("to the end", Key::End),
+            ("row up", Key::Up),
+            ("details", Key::Enter),
+            ("help", Key::Char('?')),
+        ] {
+            let mut times = vec![];
+            for _ in 0..4 * ROUNDS {
+                time(&mut times, || {
+                    self.state.input(Input::Key(key));
+                    self.draw();
+                });
+            }
+            report.row(&format!("{name} with its frame"), &mut times, Some(FRAME));
+            self.state.input(Input::Key(Key::Esc));
+        }
+    }
+}
+
+/// Prints a row for each measurement.
 struct Report {
     /// A median was over its budget.
     over: bool,
@@ -129,12 +208,12 @@ struct Report {
 impl Report {
     fn row(&mut self, name: &str, times: &mut [Duration], budget: Option<Duration>) {
         times.sort();
-        let (median, worst) = (times[times.len() / 2], times[times.len() - 1]);
+        let (least, median, most) = (times[0], times[times.len() / 2], times[times.len() - 1]);
         let beyond = budget.is_some_and(|b| median > b);
         self.over |= beyond;
-        let budget = budget.map_or_else(String::new, |b| format!("  budget {b:?}"));
-        let verdict = if beyond { "  TOO SLOW" } else { "" };
-        println!("{name:<34} median {median:>10.2?}  worst {worst:>10.2?}{budget}{verdict}");
+        let budget = budget.map_or_else(String::new, |b| format!("{b:?}"));
+        let verdict = if beyond { " TOO SLOW" } else { "" };
+        println!("| {name} | {median:.1?} | {least:.1?} | {most:.1?} | {budget}{verdict} |");
     }
 }
 
@@ -193,18 +272,61 @@ fn inventory() -> Inventory {
     }
 }
 
+/// How many flows lose their packets.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Lost {
+    /// One in a hundred; one in ten gets no answer.
+    Some,
+    /// All.
+    All,
+}
+
 /// Pictures of a node whose flows all go on.
 struct Pictures {
     inventory: Arc<Inventory>,
     model: Model,
     round: u64,
+    lost: Lost,
+    last: Option<Picture>,
 }
 
 impl Pictures {
-    /// What the session does for one: events, flows, findings.
-    fn next(&mut self) -> Picture {
+    fn new(lost: Lost) -> Self {
+        let inventory = Arc::new(inventory());
+        let mut model = Model::new(ModelConfig::default());
+        model.set_inventory(inventory.clone());
+        Self {
+            inventory,
+            model,
+            round: 0,
+            lost,
+            last: None,
+        }
+    }
+
+    /// What the session does for one: events, flows, findings, facts; and how long each takes.
+    fn next(&mut self, [events, flows, findings, facts]: &mut [Vec<Duration>; 4]) -> Picture {
         self.round += 1;
         let now = KtimeNs((10 + self.round) * 1_000_000_000);
+        time(events, || self.events(now));
+        let snapshot = time(flows, || Arc::new(self.model.snapshot()));
+        let found = time(findings, || {
+            diagnose::run(&diagnose::Context::new(&snapshot, &self.inventory))
+        });
+        let picture = time(facts, || match &self.last {
+            Some(last) => last.next(snapshot, found.into()),
+            None => Picture::new(
+                self.inventory.clone(),
+                snapshot,
+                found.into(),
+                Arc::from([]),
+            ),
+        });
+        self.last = Some(picture.clone());
+        picture
+    }
+
+    fn events(&mut self, now: KtimeNs) {
         for i in 0..FLOWS {
             let tuple = Tuple {
                 proto: Proto::UDP,
@@ -214,9 +336,8 @@ impl Pictures {
                 dport: 53,
                 later_fragment: false,
             };
-            // one in ten gets no answer, one in a hundred is dropped
             self.hop(tuple, Dir::In, LXC, now);
-            if i % 100 == 0 {
+            if i % 100 == 0 || self.lost == Lost::All {
                 self.dropped(tuple, now);
                 continue;
             }
@@ -226,14 +347,6 @@ impl Pictures {
                 self.hop(tuple.reversed(), Dir::Out, LXC, now);
             }
         }
-        let snapshot = Arc::new(self.model.snapshot());
-        let findings = diagnose::run(&diagnose::Context::new(&snapshot, &self.inventory));
-        Picture::new(
-            self.inventory.clone(),
-            snapshot,
-            findings.into(),
-            Arc::from([]),
-        )
     }
 
     fn hop(&mut self, tuple: Tuple, dir: Dir, dev: Ifindex, now: KtimeNs) {

@@ -2,6 +2,7 @@
 
 mod capture;
 mod record;
+mod tui;
 
 use std::path::PathBuf;
 
@@ -36,12 +37,17 @@ pub(crate) enum Args {
         #[arg(long, value_name = "FILE")]
         program: Option<PathBuf>,
     },
+    /// Frames and updates of the interactive view with 100,000 flows; needs no root
+    Tui,
 }
 
 /// Builds tracer and measures.
 pub(crate) fn run(args: &Args) -> Result<()> {
+    let (Args::Record { program, .. } | Args::Capture { program, .. }) = args else {
+        setup::all()?;
+        return tui::run();
+    };
     harness::require_root()?;
-    let (Args::Record { program, .. } | Args::Capture { program, .. }) = args;
     let tracer = if let Some(file) = program {
         file.clone()
     } else {
@@ -56,5 +62,6 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             ..
         } => record::run(&tracer, *packets, *rounds, *buffer),
         Args::Capture { packets, .. } => capture::run(&tracer, *packets),
+        Args::Tui => tui::run(),
     }
 }

@@ -5,6 +5,7 @@ use ratatui::layout::Rect;
 use super::{
     canvas::{Canvas, word},
     cursor::Cursor,
+    safe::{cut_middle, safe},
 };
 use crate::view::text::{Tone, Word};
 
@@ -20,6 +21,8 @@ pub(super) struct Head {
     pub(super) from: u16,
     /// It stands at the right.
     right: bool,
+    /// What does not fit is left out in the middle: the end says most.
+    middle: bool,
 }
 
 /// A column of numbers.
@@ -30,6 +33,7 @@ pub(super) const fn number(title: &'static str, width: u16, from: u16) -> Head {
         flex: 0,
         from,
         right: true,
+        middle: false,
     }
 }
 
@@ -41,6 +45,15 @@ pub(super) const fn text(title: &'static str, width: u16, flex: u16, from: u16) 
         flex,
         from,
         right: false,
+        middle: false,
+    }
+}
+
+/// A column of names that is always shown.
+pub(super) const fn names(title: &'static str, width: u16, flex: u16) -> Head {
+    Head {
+        middle: true,
+        ..text(title, width, flex, 0)
     }
 }
 
@@ -111,6 +124,10 @@ impl Grid {
                 };
                 if heads[*i].right {
                     canvas.put_right((list.x + x, y), *width, cell);
+                } else if heads[*i].middle {
+                    let name = safe(&cell.text, canvas.theme.ascii);
+                    let name = cut_middle(&name, usize::from(*width), canvas.theme.more());
+                    canvas.put((list.x + x, y), *width, &[word(cell.tone, name)]);
                 } else {
                     canvas.put((list.x + x, y), *width, std::slice::from_ref(cell));
                 }

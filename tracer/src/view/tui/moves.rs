@@ -1,7 +1,7 @@
 //! Moving through what is shown, and in which order it stands: what arrows, `s`, `r` and `b` do.
 
 use super::{
-    columns::{Column, place},
+    columns::Column,
     pane::Pane,
     state::{Over, State},
 };
@@ -27,10 +27,10 @@ impl State {
     }
 
     pub(super) fn sort(&mut self) {
-        let shown = place(self.size.0, 0);
-        let at = shown.iter().position(|c| c.column == self.flows.sort);
-        let next = at.map_or(0, |i| (i + 1) % shown.len());
-        let column = shown.get(next).map_or(Column::Mark, |c| c.column);
+        // those that have no room as well: the order shows
+        let at = Column::ALL.iter().position(|c| *c == self.flows.sort);
+        let next = at.map_or(0, |i| (i + 1) % Column::ALL.len());
+        let column = Column::ALL[next];
         self.flows.reverse = false;
         self.flows.sort = column;
         self.message = Some((format!("sorted by: {}", column.order()), false));

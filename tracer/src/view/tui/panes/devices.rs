@@ -12,7 +12,7 @@ use crate::{
             action::Picture,
             canvas::{Canvas, word},
             flows::Row,
-            grid::{Grid, GridRow, Head, number, text as column},
+            grid::{Grid, GridRow, Head, names, number, text as column},
             layout::Areas,
             number::{bits, rate, short},
         },
@@ -22,7 +22,7 @@ use crate::{
 type Place = (crate::event::NetnsId, crate::event::Ifindex);
 
 const HEADS: &[Head] = &[
-    column("DEVICE", 12, 2, 0),
+    names("DEVICE", 12, 2),
     column("KIND", 8, 0, 44),
     column("ROLE", 8, 0, 0),
     column("STATE", 10, 0, 76),
@@ -33,8 +33,8 @@ const HEADS: &[Head] = &[
     number("OUT b/s", 7, 108),
     number("DROPS", 5, 0),
     column("TRACED", 6, 0, 54),
-    column("PROGRAMS", 12, 6, 90),
-    column("ADDRESSES", 12, 3, 126),
+    column("PROGRAMS", 12, 4, 90),
+    column("ADDRESSES", 12, 5, 126),
 ];
 
 /// Traffic of a device, as the flows tell it.

@@ -93,7 +93,9 @@ pub(in crate::view::tui) fn draw(
         };
         let name = format!("{} [{}]", f.severity.name(), f.id);
         let title = vec![word(tone(f.severity), name), word(Tone::Dim, hint)];
-        (title, block(&state.text(p), f, areas.detail.width))
+        let height = usize::from(areas.detail.height);
+        let lines = block_within(&state.text(p), f, areas.detail.width, height);
+        (title, lines)
     } else {
         let text = p.limits.get(at.saturating_sub(p.findings.len()));
         let (title, text) = match text {
@@ -110,18 +112,36 @@ pub(in crate::view::tui) fn draw(
 
 /// A finding in full, in the words of the text output.
 pub(in crate::view::tui) fn block(t: &Text<'_>, f: &Finding, width: u16) -> Vec<Line> {
+    block_within(t, f, width, usize::MAX)
+}
+
+/// The same in at most `height` lines: of the evidence as much as leaves room for the next step.
+fn block_within(t: &Text<'_>, f: &Finding, width: u16, height: usize) -> Vec<Line> {
     let width = usize::from(width);
     let mut lines = wrap(&[word(Tone::Plain, format!(" {}", f.summary))], width, 1);
+    let mut evidence: Vec<Line> = Vec::new();
     let names = t.cx.names_in(f);
     for e in f.evidence.iter().chain(&names) {
-        lines.extend(wrap(&[word(Tone::Dim, format!("     {e}"))], width, 7));
+        evidence.extend(wrap(&[word(Tone::Dim, format!("     {e}"))], width, 7));
     }
+    let mut next = Vec::new();
     if !f.next.is_empty() {
-        let next = [
+        let words = [
             word(Tone::Strong, "   next: "),
             word(Tone::Plain, f.next.clone()),
         ];
-        lines.extend(wrap(&next, width, 9));
+        next = wrap(&words, width, 9);
     }
+    let room = height.saturating_sub(lines.len() + next.len());
+    if evidence.len() > room {
+        let left = evidence.len() - room.saturating_sub(1);
+        evidence.truncate(room.saturating_sub(1));
+        if room > 0 {
+            let more = format!("     {} more of evidence", count(left as u64, "line"));
+            evidence.push(vec![word(Tone::Dim, more)]);
+        }
+    }
+    lines.extend(evidence);
+    lines.extend(next);
     lines
 }

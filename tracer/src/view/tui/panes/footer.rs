@@ -28,7 +28,7 @@ pub(in crate::view::tui) fn draw(canvas: &mut Canvas<'_>, area: Rect, state: &St
         return;
     }
     let mut line: Line = Vec::new();
-    let mut used = 0;
+    let (mut used, mut full) = (0, false);
     let shown = || keys::shown(state.setup.replay.is_some()).filter(|b| !b.short.is_empty());
     let width = |b: &Binding| columns(&format!(" {} {} ", b.keys[0], b.short));
     // whoever finds nothing else finds the help
@@ -36,8 +36,8 @@ pub(in crate::view::tui) fn draw(canvas: &mut Canvas<'_>, area: Rect, state: &St
     let mut reserved: usize = shown().filter(|b| is_help(b)).map(width).sum();
     for b in shown() {
         reserved -= if is_help(b) { width(b) } else { 0 };
-        // the blank at the end need not fit
-        if used + width(b) + reserved > usize::from(area.width) + 1 {
+        full |= used + width(b) + reserved > usize::from(area.width);
+        if full && !is_help(b) {
             continue;
         }
         used += width(b);

@@ -8,6 +8,7 @@ use crate::view::{
     tui::{
         action::Picture,
         canvas::{Canvas, word},
+        columns::{Column, place},
         number::{elapsed, rate, short, size},
         pane::Pane,
         safe::{columns, cut_middle, safe},
@@ -52,7 +53,11 @@ pub(in crate::view::tui) fn draw(canvas: &mut Canvas<'_>, area: Rect, state: &St
 }
 
 fn mode(state: &State, p: &Picture, area: Rect, theme: Theme) -> Vec<Word> {
-    let time = elapsed(p.snapshot.at.since(p.snapshot.started));
+    let mut time = elapsed(p.snapshot.at.since(p.snapshot.started));
+    if area.width >= 120 {
+        let clock = state.setup.clock.time_of_day(p.snapshot.at);
+        time = format!("{} {time}", clock.get(..8).unwrap_or(&clock));
+    }
     if state.setup.replay.is_some() {
         return vec![word(Tone::Plain, replay(state, p, area.width, theme))];
     }
@@ -99,6 +104,10 @@ fn recording(canvas: &mut Canvas<'_>, row: Rect, state: &State) {
     let Some((name, bytes)) = &state.recording else {
         return;
     };
+    if name.is_empty() {
+        let starts = word(Tone::Bad, "REC starting");
+        return canvas.put_right((row.x, row.y), row.width, &starts);
+    }
     let (head, size) = ("REC ", format!(" {}", size(*bytes)));
     let theme = canvas.theme;
     let name = safe(name, theme.ascii);
@@ -255,6 +264,10 @@ fn narrowed(state: &State) -> String {
             format!(" {}", key.label(&state.text(p)))
         });
         parts.push(format!("by {}{inside}", f.by.title()));
+    }
+    let hidden = |c: Column| place(state.size.0, 0).iter().all(|p| p.column != c);
+    if hidden(f.sort) {
+        parts.push(format!("sorted by {}", f.sort.order()));
     }
     if state.cleared > KtimeNs::default() {
         parts.push("cleared".to_owned());

@@ -81,13 +81,17 @@ fn next_step(row: &Row, p: &Picture, width: u16) -> Vec<Line> {
         word(Tone::Plain, f.next.clone()),
     ];
     let mut wrapped = wrap(&line, usize::from(width), 3);
-    wrapped.truncate(2);
+    if wrapped.len() > 2 {
+        // cut where it ends: the canvas marks a line that goes on
+        let rest: Line = wrapped.drain(1..).flatten().collect();
+        wrapped.push(rest);
+    }
     wrapped
 }
 
 /// Draws two columns and returns how many rows they took.
 fn place(canvas: &mut Canvas<'_>, area: Rect, half: u16, left: &[Line], right: &[Line]) -> u16 {
-    let (left, right) = (fold(left, half - 1), fold(right, area.width - half - 1));
+    let (left, right) = (fold(left, half - 2), fold(right, area.width - half - 1));
     canvas.lines(Rect::new(area.x, area.y, half - 1, area.height), &left, 0);
     let beside = Rect::new(
         area.x + half + 1,

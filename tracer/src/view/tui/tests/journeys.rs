@@ -188,6 +188,91 @@ fn sorting_by_key_and_by_click() {
 }
 
 #[test]
+fn every_order_is_reached_at_every_width() {
+    for size in [(200, 50), (80, 24), (40, 12)] {
+        let mut s = state(size, usual());
+        for column in Column::ALL.into_iter().skip(1).chain([Column::Mark]) {
+            press(&mut s, "s");
+            assert_eq!(s.flows.sort, column);
+            let shown = screen(&s);
+            let said = format!("sorted by: {}", column.order());
+            assert!(shown.contains(&said), "{shown}");
+        }
+    }
+    let mut s = state((80, 24), usual());
+    press(&mut s, "ssssss2");
+    assert!(screen(&s).contains("sorted by rate"), "{}", screen(&s));
+}
+
+#[test]
+fn orders_are_those_of_what_is_shown() {
+    let mut s = state((200, 50), many(300));
+    let rows = |s: &State| {
+        let shown = screen(s);
+        let rows = shown
+            .lines()
+            .filter(|l| l.starts_with(['✓', '✗']) && l.contains(" > 10.244"));
+        rows.map(str::to_owned).collect::<Vec<_>>()
+    };
+    s.update(Action::SortBy(Column::Flow));
+    let flows: Vec<_> = rows(&s)
+        .iter()
+        .map(|r| r.split_whitespace().nth(2).unwrap().to_owned())
+        .collect();
+    let number = |t: &String| {
+        let address = t.split(':').next().unwrap();
+        address.parse::<std::net::Ipv4Addr>().unwrap()
+    };
+    assert!(
+        flows.len() > 20 && flows.is_sorted_by_key(number),
+        "{flows:?}"
+    );
+    // turned round they are ordered as they are shown: by what is the source then
+    press(&mut s, "/src host 10.244.2.20\n");
+    let shown = screen(&s);
+    let turned: Vec<_> = shown
+        .lines()
+        .filter(|l| l.starts_with(['✓', '✗']) && l.contains("10.244.2.20:7 > "))
+        .collect();
+    let dst = |l: &&str| {
+        let to = l.split(" > ").nth(1).unwrap().split(':').next().unwrap();
+        to.parse::<std::net::Ipv4Addr>().unwrap()
+    };
+    assert!(
+        turned.len() > 20 && turned.is_sorted_by_key(|l| dst(l)),
+        "{shown}"
+    );
+}
+
+#[test]
+fn what_a_filter_said_is_asked_again_when_a_flow_changed() {
+    let p = usual();
+    let mut s = state((200, 50), p.clone());
+    press(&mut s, "/dev ens6\n");
+    assert_eq!(s.flows.len(), 2);
+    // the same again, one that leaves elsewhere now, and one in front of all others
+    s.update(Action::Picture(later(&p, 1, 1)));
+    assert_eq!(s.flows.len(), 2);
+    let mut next = Snapshot::clone(&p.snapshot);
+    next.at.0 += 2_000_000_000;
+    let silent = Arc::make_mut(&mut next.flows[1]);
+    silent.forward.path.truncate(1);
+    let mut new = fixture::routed(Outcome::Forwarded(ETH1));
+    new.id.tuple.sport = 1;
+    next.flows.insert(0, Arc::new(new));
+    s.update(Action::Picture(again(&Picture {
+        snapshot: Arc::new(next),
+        ..p
+    })));
+    let shown = screen(&s);
+    assert_eq!(s.flows.len(), 2, "{shown}");
+    assert!(
+        shown.contains("10.244.1.10:1 >") && !shown.contains("UNANSWERED"),
+        "{shown}"
+    );
+}
+
+#[test]
 fn the_mouse_selects_scrolls_and_changes_panes() {
     let mut s = state(SIZE, many(500));
     let list = s.areas().list;
@@ -388,7 +473,7 @@ fn the_findings_say_what_is_meant() {
 #[test]
 fn devices_say_what_is_attached() {
     let mut p = usual();
-    let mut s = state((140, 30), p.clone());
+    let mut s = state((170, 30), p.clone());
     press(&mut s, "4");
     let shown = screen(&s);
     let row = |shown: &str, dev: &str| {
@@ -404,7 +489,7 @@ fn devices_say_what_is_attached() {
         "{shown}"
     );
     p.attached = None;
-    let mut s = state((140, 30), p);
+    let mut s = state((170, 30), p);
     press(&mut s, "4");
     assert!(!row(&screen(&s), "lxc").contains("tcx"));
 }

@@ -6,6 +6,7 @@ use super::{
     facts::Facts,
     pane::Pane,
     replay::{Position, Seek},
+    sums::Sums,
 };
 use crate::{
     diagnose::{Finding, Intent},
@@ -31,6 +32,8 @@ pub struct Picture {
     pub attached: Option<Arc<Attached>>,
     /// Of the snapshot's flows, in its order.
     pub(super) facts: Arc<[Facts]>,
+    /// Over all flows.
+    pub(super) sums: Arc<Sums>,
 }
 
 impl Picture {
@@ -43,6 +46,7 @@ impl Picture {
     ) -> Self {
         Self {
             facts: Facts::of(&snapshot, &findings),
+            sums: Arc::new(Sums::of(&snapshot, inventory.home)),
             inventory,
             snapshot,
             findings,
@@ -57,6 +61,7 @@ impl Picture {
     pub fn next(&self, snapshot: Arc<Snapshot>, findings: Arc<[Finding]>) -> Self {
         Self {
             facts: Facts::of(&snapshot, &findings),
+            sums: Arc::new(Sums::of(&snapshot, self.inventory.home)),
             snapshot,
             findings,
             ..self.clone()

@@ -29,6 +29,7 @@ mod prompt;
 mod replay;
 mod safe;
 mod state;
+mod sums;
 mod theme;
 
 #[cfg(test)]

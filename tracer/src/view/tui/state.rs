@@ -260,7 +260,7 @@ impl State {
             return;
         };
         self.flows.update(&p, &self.filter, self.cleared);
-        let all = self.filter.is_all() && self.cleared == KtimeNs::default();
+        let all = self.shows_all();
         if !all {
             p.findings = self.flows.concerning(&p.findings);
         }
@@ -273,12 +273,19 @@ impl State {
         self.measure();
     }
 
+    /// Neither a filter nor a time leaves flows out.
+    fn shows_all(&self) -> bool {
+        self.filter.is_all() && self.cleared == KtimeNs::default()
+    }
+
     /// Fills the panes that are only filled when they are looked at.
     fn fill(&mut self) {
         let Some(p) = &self.picture else { return };
         let t = text(&self.setup, p);
         match self.pane {
-            Pane::Devices => self.devices.update(&t, p, self.flows.rows()),
+            Pane::Devices => self
+                .devices
+                .update(&t, p, self.flows.rows(), self.shows_all()),
             Pane::Routes => self.routes.update(&t, p, self.flows.rows()),
             Pane::Flows | Pane::Findings | Pane::Drops => {}
         }

@@ -1,25 +1,21 @@
 //! Devices: what they are for, and what passes and ends there.
 
-use std::collections::HashMap;
-
 use crate::{
-    event::{Dir, KtimeNs},
+    event::KtimeNs,
     inventory::{Link, Role, TcHook, TcProgram},
-    model::Flow,
     view::{
         text::{Text, Tone},
         tui::{
             action::Picture,
             canvas::{Canvas, word},
-            flows::Row,
+            flows::{Place, Row},
             grid::{Grid, GridRow, Head, names, number, text as column},
             layout::Areas,
             number::{bits, rate, short},
+            sums,
         },
     },
 };
-
-type Place = (crate::event::NetnsId, crate::event::Ifindex);
 
 const HEADS: &[Head] = &[
     names("DEVICE", 12, 2),
@@ -37,21 +33,11 @@ const HEADS: &[Head] = &[
     column("ADDRESSES", 12, 5, 126),
 ];
 
-/// Traffic of a device, as the flows tell it.
-#[derive(Clone, Copy, Debug, Default)]
-struct Traffic {
-    /// Packets in and out.
-    packets: [u64; 2],
-    /// Bytes in and out.
-    bytes: [u64; 2],
-    drops: u64,
-}
-
 /// Devices with their traffic.
 #[derive(Debug, Default)]
 pub(in crate::view::tui) struct Devices {
     pub(in crate::view::tui) grid: Grid,
-    before: HashMap<Place, Traffic>,
+    before: sums::Devices,
     at: KtimeNs,
 }
 
@@ -62,12 +48,19 @@ impl Devices {
         self.at = KtimeNs::default();
     }
 
-    pub(in crate::view::tui) fn update(&mut self, t: &Text<'_>, p: &Picture, rows: &[Row]) {
+    /// Counts again, over the flows that are shown: `all` of them, or `rows`.
+    pub(in crate::view::tui) fn update(
+        &mut self,
+        t: &Text<'_>,
+        p: &Picture,
+        rows: &[Row],
+        all: bool,
+    ) {
         let at = p.snapshot.at;
         let seconds = at.since(self.at) as f64 / 1e9;
         // after a pause of looking elsewhere the mean of that time is shown
         let known = self.at > KtimeNs::default() && seconds > 0.0;
-        let now = traffic(p, rows);
+        let now = traffic(p, rows, all);
         let mut links: Vec<(Place, &Link)> = Vec::new();
         for netns in p.inventory.netns.values() {
             links.extend(netns.links.values().map(|l| ((netns.id, l.ifindex), l)));
@@ -118,33 +111,20 @@ impl Devices {
     }
 }
 
-fn traffic(p: &Picture, rows: &[Row]) -> HashMap<Place, Traffic> {
-    let mut sums: HashMap<Place, Traffic> = HashMap::new();
-    for row in rows {
-        let f: &Flow = row.source(p);
-        for d in [&f.forward, &f.reply] {
-            for h in d.hops() {
-                let sum = sums.entry((h.netns, h.dev)).or_default();
-                let i = usize::from(h.dir == Dir::Out);
-                sum.packets[i] += h.counters.packets;
-                sum.bytes[i] += h.counters.bytes;
-            }
-            for drop in &d.drops {
-                dropped(&mut sums, p, drop);
-            }
+fn traffic(p: &Picture, rows: &[Row], all: bool) -> sums::Devices {
+    let home = p.inventory.home;
+    let mut devices = sums::Devices::default();
+    if all {
+        devices.clone_from(&p.sums.devices);
+    } else {
+        for row in rows {
+            sums::add(&mut devices, row.source(p), home);
         }
     }
     for drop in &p.snapshot.stray_drops {
-        dropped(&mut sums, p, drop);
+        sums::dropped(&mut devices, drop, home);
     }
-    sums
-}
-
-fn dropped(sums: &mut HashMap<Place, Traffic>, p: &Picture, drop: &crate::model::Drop) {
-    let netns = drop.place.netns.unwrap_or(p.inventory.home);
-    if let Some(dev) = drop.place.dev.or(drop.place.in_dev) {
-        sums.entry((netns, dev)).or_default().drops += drop.count;
-    }
+    devices
 }
 
 /// How tracer is attached: `tcx`, `clsact`, `none`. Nothing is attached in pods' namespaces; the

@@ -2,11 +2,9 @@
 
 use std::collections::HashMap;
 
-use foldhash::fast::RandomState;
-
 use crate::{
-    event::{Ifindex, KtimeNs, NetnsId},
-    model::Drop,
+    event::KtimeNs,
+    model::Flow,
     view::{
         ViewContext,
         text::{Text, Tone},
@@ -17,6 +15,7 @@ use crate::{
             grid::{Grid, GridRow, Head, number, text as column},
             layout::Areas,
             number::{rate, short, smooth},
+            sums::{Ends, Total, Where, ended},
         },
     },
 };
@@ -69,35 +68,29 @@ impl Drops {
         rows: &[Row],
         all: bool,
     ) {
-        let mut places: HashMap<Place<'_>, Total, RandomState> = HashMap::default();
         let mut sums: HashMap<String, Sum> = HashMap::new();
-        for row in rows.iter().filter(|r| r.drops() > 0) {
-            let f = row.source(p);
-            for d in f.forward.drops.iter().chain(&f.reply.drops) {
-                add(&mut places, d);
-            }
-            for r in &f.route_failures {
-                let reason = t.cx.errno(r.errno);
-                let who = format!("{} ({})", r.comm, r.pid);
-                let sum = sums
-                    .entry(format!("{reason}\0{who}\0{}", r.netns))
-                    .or_insert_with(|| Sum {
-                        count: 0,
-                        reason,
-                        dev: t.cx.netns(r.netns),
-                        symbol: who,
-                        meaning: "no route: no packet was made".to_owned(),
-                    });
-                sum.count += r.count;
-            }
-        }
+        let mut ends = Ends::default();
         if all {
+            for end in &p.sums.ends {
+                name(&mut sums, t, end.place(), end.total);
+            }
+            for number in &p.sums.failing {
+                failures(&mut sums, t, &p.snapshot.flows[*number as usize]);
+            }
             for d in &p.snapshot.stray_drops {
-                add(&mut places, d);
+                ended(&mut ends, d);
             }
             neighbours(&mut sums, &t.cx, p);
+        } else {
+            for row in rows.iter().filter(|r| r.drops() > 0) {
+                let f = row.source(p);
+                for d in f.forward.drops.iter().chain(&f.reply.drops) {
+                    ended(&mut ends, d);
+                }
+                failures(&mut sums, t, f);
+            }
         }
-        for (place, total) in places {
+        for (place, total) in ends {
             name(&mut sums, t, place, total);
         }
         self.take(sums, p.snapshot.at);
@@ -143,22 +136,26 @@ impl Drops {
     }
 }
 
-/// Reason, function, namespace and device. Names are made of each place once, not of each drop.
-type Place<'a> = (&'a str, &'a str, Option<NetnsId>, Option<Ifindex>);
-
-/// Packets, and an errno that routing left.
-type Total = (u64, u32);
-
-fn add<'a>(places: &mut HashMap<Place<'a>, Total, RandomState>, d: &'a Drop) {
-    let place = &d.place;
-    let dev = place.dev.or(place.in_dev);
-    let key = (&*place.reason, &*place.symbol, place.netns, dev);
-    let total = places.entry(key).or_default();
-    total.0 += d.count;
-    total.1 = total.1.max(d.route.map_or(0, |r| r.errno));
+/// Lookups of senders that failed.
+fn failures(sums: &mut HashMap<String, Sum>, t: &Text<'_>, f: &Flow) {
+    for r in &f.route_failures {
+        let reason = t.cx.errno(r.errno);
+        let who = format!("{} ({})", r.comm, r.pid);
+        let sum = sums
+            .entry(format!("{reason}\0{who}\0{}", r.netns))
+            .or_insert_with(|| Sum {
+                count: 0,
+                reason,
+                dev: t.cx.netns(r.netns),
+                symbol: who,
+                meaning: "no route: no packet was made".to_owned(),
+            });
+        sum.count += r.count;
+    }
 }
 
-fn name(sums: &mut HashMap<String, Sum>, t: &Text<'_>, place: Place<'_>, total: Total) {
+/// Names are made of each place once, not of each drop.
+fn name(sums: &mut HashMap<String, Sum>, t: &Text<'_>, place: Where<'_>, total: Total) {
     let (reason, symbol, netns, dev) = place;
     let (count, errno) = total;
     let home = netns.unwrap_or(t.cx.inventory.home);

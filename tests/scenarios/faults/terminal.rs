@@ -68,6 +68,10 @@ fn a_terminal_that_is_only_closed_ends_it_too() -> Result<()> {
         }
         let status = wait.with_context(|| format!("`{command}` goes on"))?;
         println!("`{command}` without its terminal: {status}");
+        ensure!(
+            matches!(status.code(), Some(0 | 1)),
+            "`{command}` ended with {status}"
+        );
         held.wait_gone()?;
         devices_are_clean(&lab)?;
     }

@@ -5,6 +5,7 @@ mod suspend;
 
 use std::{
     io::{self, Stdout, Write as _},
+    mem::ManuallyDrop,
     panic,
     sync::{
         Once,
@@ -34,7 +35,9 @@ static OURS: AtomicBool = AtomicBool::new(false);
 /// A screen to draw on. Dropping it restores the terminal, and so does a panic.
 #[derive(Debug)]
 pub struct Screen {
-    terminal: Terminal<CrosstermBackend<Stdout>>,
+    /// Never dropped: its own way to show the cursor again writes to stderr when that fails, and
+    /// panics when stderr is gone with the terminal. [`restore`] does it.
+    terminal: ManuallyDrop<Terminal<CrosstermBackend<Stdout>>>,
 }
 
 impl Screen {
@@ -45,6 +48,7 @@ impl Screen {
         let terminal = Terminal::new(CrosstermBackend::new(io::stdout())).inspect_err(|_| {
             restore();
         })?;
+        let terminal = ManuallyDrop::new(terminal);
         Ok(Self { terminal })
     }
 

@@ -79,7 +79,7 @@ fn a_size_stops_it() -> Result<()> {
     record.wait(END)?.expect_code(0)?;
     let size = std::fs::metadata(&file)?.len();
     // room is kept for the totals that end it
-    ensure!((48 << 10..=64 << 10).contains(&size), "{size} bytes");
+    ensure!((32 << 10..=64 << 10).contains(&size), "{size} bytes");
     let report = read(&lab, &file, &[])?;
     ensure!(
         report["file"]["complete"] == json!(true),

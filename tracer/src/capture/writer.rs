@@ -32,6 +32,8 @@ const BUFFER: usize = 256 << 10;
 const LINES_FULL: usize = 64 << 10;
 /// A line of an event is not taken to be shorter.
 const LINE: usize = 768;
+/// Totals of which nothing was heard yet.
+const QUEUED: usize = 8;
 /// Block of statistics of an interface.
 const STATISTICS_BYTES: usize = 64;
 /// The last line, a packet's headers and options, and the frames of blocks.
@@ -125,7 +127,9 @@ impl<W: Write> Writer<W> {
     }
 
     fn ending_bytes(&self) -> u64 {
-        let totals = (self.totals.to_come() + self.moments) * self.longest;
+        // each moment may be of a flow whose total comes, and so may those that are still queued
+        let lines = self.totals.to_come() + 2 * self.moments + QUEUED;
+        let totals = lines * self.longest;
         let interfaces = self.interfaces.count() * STATISTICS_BYTES;
         let packet = self.header.snaplen as usize;
         (totals + interfaces + packet + LAST) as u64

@@ -180,6 +180,11 @@ impl Probe {
         self.filter.insert(&0, filter)
     }
 
+    /// From now on no packet is counted or sent.
+    pub fn record_nothing(&self) -> Result<(), ProbeError> {
+        self.set_filter(&nothing())
+    }
+
     /// Frees at this return address are no loss: from now on they are only counted.
     pub fn mark_no_loss(&self, location: u64) -> Result<(), ProbeError> {
         self.no_loss.insert(&location, &1)

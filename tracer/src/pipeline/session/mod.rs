@@ -206,6 +206,10 @@ impl Session {
         } else {
             &mut nobody
         };
+        if self.recording {
+            // what passes while the ring buffer is emptied would be counted and not be in the file
+            self.probe.record_nothing()?;
+        }
         let mut stopping = tokio::task::spawn_blocking(move || {
             drop(watcher);
             ring.stop();

@@ -12,6 +12,10 @@ use crate::{build, dist, e2e, setup, sh, vm::Version};
 
 /// What to run.
 #[derive(clap::Args, Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is an option of the command line"
+)]
 pub(crate) struct Args {
     /// Only tests whose name contains one of these words
     filter: Vec<String>,

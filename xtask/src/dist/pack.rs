@@ -79,7 +79,7 @@ fn tarball(arch: Arch, release: &Release) -> Result<()> {
     run(tar.arg("-cf").arg(release.tarball(arch)).arg(&name))
 }
 
-/// Which crates are in the program, in the format CycloneDX.
+/// Which crates are in the program, in the format `CycloneDX`.
 fn sbom(arch: Arch, release: &Release) -> Result<()> {
     let file = release.sbom(arch);
     // the tool writes beside each manifest of the workspace

@@ -105,7 +105,7 @@ pub(crate) fn run(kernels: &[String]) -> Result<ExitCode> {
         let job = Job {
             script: script(version, &scenarios, &programs)?,
             dir: sh::root()?.to_owned(),
-            env: environment(&tracer, &crate::test::Args::default()),
+            env: environment(&tracer, &test::Args::default()),
             limit: LIMIT,
         };
         let run = vm::run_job(version, &job, |results: &mut Results, line| {

@@ -6,7 +6,6 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use nix::unistd::Uid;
 
 use crate::{build, dist, e2e, setup, sh, vm::Version};
 
@@ -36,7 +35,7 @@ pub(crate) struct Args {
         conflicts_with = "unit"
     )]
     pub(crate) vm: Option<Version>,
-    /// Only the tests of what `cargo xtask dist` makes
+    /// Only the tests of what `cargo xtask dist` makes: another build, so not part of the rest
     #[arg(long, conflicts_with_all = ["unit", "e2e", "vm", "filter"])]
     dist: bool,
     /// Start the static program that `cargo xtask dist` made on other kernels, in virtual machines
@@ -97,9 +96,6 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         }
     }
 
-    if args.is_all() {
-        sum.add(&dist::packages()?);
-    }
     conclude(&sum)
 }
 
@@ -120,12 +116,6 @@ fn conclude(sum: &Sum) -> Result<()> {
 }
 
 impl Args {
-    /// Nothing was left out.
-    fn is_all(&self) -> bool {
-        let part = self.unit || self.e2e || !self.filter.is_empty() || !self.options.is_empty();
-        !part && self.vm.is_none() && Uid::effective().is_root()
-    }
-
     /// What each test program is given.
     pub(crate) fn for_programs(&self) -> Vec<String> {
         let color = io::stdout().is_terminal().then(|| "--color=always".into());

@@ -77,7 +77,7 @@ fn manual_pages_are_sound() -> Result<()> {
         lint(page)?;
         let shown = command::run(&["mandoc", "-T", "utf8", page], "")?;
         // bold is written as a letter on itself
-        let plain = shown.replace(|c: char| c == '\u{8}', "");
+        let plain = shown.replace('\u{8}', "");
         ensure!(plain.contains("tracer"), "{plain}");
         pages += 1;
     }

@@ -17,7 +17,9 @@ impl Clocks {
     pub(super) fn estimate(a_to_b: Option<i64>, b_to_a: Option<i64>) -> Option<Self> {
         match (a_to_b, b_to_a) {
             (Some(ab), Some(ba)) => Some(Self {
-                offset_ns: ((i128::from(ab) - i128::from(ba)) / 2) as i64,
+                // rounded down on both sides of zero, so that a clock that is put forward by so much
+                // moves the result by just that
+                offset_ns: (i128::from(ab) - i128::from(ba)).div_euclid(2) as i64,
                 both_ways: true,
             }),
             (Some(ab), None) => Some(Self {

@@ -112,6 +112,19 @@ fn what_did_not_arrive_is_lost_whatever_the_clocks_say() {
 }
 
 #[test]
+fn a_shifted_clock_moves_the_offset_by_as_much() {
+    let hour = HOUR.cast_signed();
+    for ab in -5..5 {
+        let offset = |shift: i64| {
+            let clocks = Clocks::estimate(Some(ab + shift), Some(-shift));
+            clocks.unwrap().offset_ns
+        };
+        assert_eq!(offset(hour) - offset(0), hour, "{ab} ns one way");
+        assert_eq!(offset(-hour) - offset(0), -hour, "{ab} ns one way");
+    }
+}
+
+#[test]
 fn equal_packets_are_told_apart_by_time() {
     // no identification: all of A's are equal
     let (a, b) = sides(|_| 0, |i| i != 3);

@@ -16,8 +16,8 @@ use super::{Dir, END, devices_are_clean};
 
 /// At once on one node, so that they are also in each other's way.
 const TOGETHER: usize = 4;
-/// Half of them are killed while they start, the others within this time after they are ready: a
-/// recording is written each second.
+/// A quarter of them is killed at a random moment of their start, a quarter when the first program is
+/// loaded, the others within this time after they are ready: a recording is written each second.
 const TRACING: Duration = Duration::from_millis(2500);
 
 /// How one of them ended.
@@ -25,7 +25,7 @@ const TRACING: Duration = Duration::from_millis(2500);
 struct Tally {
     /// No program was loaded yet.
     early: u32,
-    /// Some were, but no link was there.
+    /// Some were, but not all links were there.
     loading: u32,
     attached: u32,
     /// Recordings that hold packets.
@@ -44,8 +44,8 @@ fn nothing_is_left_of_two_hundred_that_were_killed() -> Result<()> {
     let dir = Dir::new("killed")?;
     let lab = Lab::raise("router", None)?;
     let mut tally = Tally::default();
-    let start = starting(&lab, &dir)?;
-    println!("{TOGETHER} together are ready after {start:?}");
+    let start = Start::measured(&lab, &dir)?;
+    println!("{TOGETHER} together are ready: {start:?}");
     let stop = AtomicBool::new(false);
     thread::scope(|scope| -> Result<()> {
         scope.spawn(|| {
@@ -83,24 +83,39 @@ fn nothing_is_left_of_two_hundred_that_were_killed() -> Result<()> {
     Ok(())
 }
 
-/// How long they take to be ready, on this machine as it is now.
-fn starting(lab: &Lab, dir: &Dir) -> Result<Duration> {
-    let begun = Instant::now();
-    let all = (0..TOGETHER).map(|number| {
-        let file = dir.file(&format!("{number}.pcapng"));
-        Tracer::spawn(lab.node(), &["record", "-w", &file])
-    });
-    for tracer in all.collect::<Result<Vec<_>>>()? {
-        tracer.wait_ready(harness::tracer::READY_LIMIT)?;
+/// How they start on this machine as it is now.
+#[derive(Debug, Clone, Copy)]
+struct Start {
+    /// Until all are ready.
+    time: Duration,
+    /// What one holds when it is ready.
+    links: usize,
+}
+
+impl Start {
+    fn measured(lab: &Lab, dir: &Dir) -> Result<Self> {
+        let begun = Instant::now();
+        let all = (0..TOGETHER).map(|number| {
+            let file = dir.file(&format!("{number}.pcapng"));
+            Tracer::spawn(lab.node(), &["record", "-w", &file])
+        });
+        let all = all.collect::<Result<Vec<_>>>()?;
+        for tracer in &all {
+            tracer.wait_ready(harness::tracer::READY_LIMIT)?;
+        }
+        let time = begun.elapsed();
+        let held = all.first().map(|tracer| Held::by(tracer.pid()));
+        let links = held.context("none was started")??.count(Kind::Link);
+        ensure!(links > 1, "a tracer that is ready holds {links} links");
+        Ok(Self { time, links })
     }
-    Ok(begun.elapsed())
 }
 
 /// Starts some, ends each at its own moment, and looks for what is left.
 fn together(
     lab: &Lab,
     dir: &Dir,
-    (start, each): (Duration, Vec<Random>),
+    (start, each): (Start, Vec<Random>),
     tally: &mut Tally,
 ) -> Result<()> {
     let ended: Vec<Result<(Held, String)>> = thread::scope(|scope| {
@@ -124,7 +139,7 @@ fn together(
         held.wait_gone()?;
         match (held.count(Kind::Program), held.count(Kind::Link)) {
             (0, _) => tally.early += 1,
-            (_, 0) => tally.loading += 1,
+            (_, links) if links < start.links => tally.loading += 1,
             _ => tally.attached += 1,
         }
         if readable(lab, &file)? {
@@ -137,16 +152,18 @@ fn together(
 }
 
 /// A recording that stands still at a random moment, is let go on or not, and is killed.
-fn one(lab: &Lab, file: &str, start: Duration, mut random: Random) -> Result<(Held, String)> {
+fn one(lab: &Lab, file: &str, start: Start, mut random: Random) -> Result<(Held, String)> {
     // what the last one wrote
     drop(fs::remove_file(file));
     let tracer = Tracer::spawn(lab.node(), &["record", "-w", file])?;
     let begun = Instant::now();
-    if random.below(2) == 0 {
-        tracer.wait_ready(harness::tracer::READY_LIMIT)?;
-        thread::sleep(random.time(deadline::scaled(TRACING)));
-    } else {
-        thread::sleep(random.time(start));
+    match random.below(4) {
+        0 => thread::sleep(random.time(start.time)),
+        1 => first_program(tracer.pid())?,
+        _ => {
+            tracer.wait_ready(harness::tracer::READY_LIMIT)?;
+            thread::sleep(random.time(deadline::scaled(TRACING)));
+        }
     }
     tracer.signal(Signal::SIGSTOP)?;
     stands_still(tracer.pid())?;
@@ -169,6 +186,16 @@ fn one(lab: &Lab, file: &str, start: Duration, mut random: Random) -> Result<(He
         ended.stderr
     );
     Ok((held, file.to_owned()))
+}
+
+/// Waits until it has loaded its first program: the others follow within a time that a random moment
+/// of a whole start seldom meets.
+fn first_program(pid: u32) -> Result<()> {
+    let limit = Instant::now() + harness::tracer::READY_LIMIT;
+    while Held::by(pid)?.count(Kind::Program) == 0 {
+        ensure!(Instant::now() < limit, "process {pid} loads no program");
+    }
+    Ok(())
 }
 
 /// Waits until a stopped process has stopped: a call that it was in may still have to end.

@@ -86,6 +86,8 @@ offsets! {
     FlowOif = "flowi_common.flowic_oif",
     FlowIif = "flowi_common.flowic_iif",
     FlowFlags = "flowi_common.flowic_flags",
+    /// Since 6.0; before, `flowic_iif` was the VRF itself.
+    FlowL3mdev = "?flowi_common.flowic_l3mdev",
     FlowMark = "flowi_common.flowic_mark",
     FlowProto = "flowi_common.flowic_proto",
     FlowUid = "flowi_common.flowic_uid.val",

@@ -161,7 +161,7 @@ pub struct LookupSlot {
     pub task: u64,
     /// Namespace.
     pub netns: u32,
-    /// 1 output, above: input device.
+    /// 1 output, above: input device; in a VRF the VRF, which is what the packet has as such.
     pub iif: u32,
     /// Table that answered, or that did not (`errno` says which).
     pub table: u32,
@@ -197,6 +197,6 @@ pub struct LookupSlot {
     /// 1 for an output lookup as `bpf_redirect_neigh` makes it: from any source
     /// (`FLOWI_FLAG_ANYSRC`), by a given device. Else 0.
     pub by_program: u8,
-    /// Padding.
-    pub reserved: u8,
+    /// 1 for source validation's lookup of the way back, which looks like an output lookup. Else 0.
+    pub reversed: u8,
 }

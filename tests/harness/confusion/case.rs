@@ -95,6 +95,12 @@ impl Case {
         self
     }
 
+    /// A flow whose packets an [`act`](Self::act) sends.
+    pub fn expect(mut self, flow: Flow) -> Self {
+        self.flows.push(flow);
+        self
+    }
+
     /// Sends the flow called `name` once more. It needs a fixed source port to be the same flow.
     pub fn again(mut self, name: &str) -> Self {
         let at = self.flows.iter().position(|flow| flow.name == name);
@@ -144,7 +150,7 @@ impl Case {
 pub struct Flow {
     pub(super) name: String,
     pub(super) from: String,
-    pub(super) sender: Sender,
+    pub(super) sender: Option<Sender>,
     pub(super) seen: Value,
     pub(super) on_wire: Option<Value>,
     pub(super) request: Option<Wanted>,
@@ -157,7 +163,17 @@ impl Flow {
         Self {
             name: name.to_owned(),
             from: from.to_owned(),
-            sender: sender.into(),
+            sender: Some(sender.into()),
+            ..Self::of_act(name)
+        }
+    }
+
+    /// A flow that an act sends: [`Case::expect`].
+    pub fn of_act(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            from: String::new(),
+            sender: None,
             seen: Value::Null,
             on_wire: None,
             request: None,
@@ -271,12 +287,13 @@ impl Wanted {
         self
     }
 
-    /// Fields that the direction must have beside: `outcome`, `why`, `drops`.
-    pub fn also(self, fields: Value) -> Self {
-        Self {
-            also: Some(fields),
-            ..self
+    /// Fields that the direction must have beside: `outcome`, `why`, `drops`. More can be added.
+    pub fn also(mut self, fields: Value) -> Self {
+        match (&mut self.also, fields) {
+            (Some(Value::Object(old)), Value::Object(new)) => old.extend(new),
+            (also, fields) => *also = Some(fields),
         }
+        self
     }
 
     /// `ip route get ARGS` on the node must name the device and gateway that the packets took. Only

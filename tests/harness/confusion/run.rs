@@ -124,7 +124,8 @@ impl Case {
                     // by a task of that namespace, as real senders are: a lookup that finds
                     // nothing is told by its task alone
                     let ns = network.ns(&flow.from)?;
-                    let one = ns.run(|| flow.sender.send(ns, 0))?;
+                    let sender = flow.sender.as_ref().context("an act sends it")?;
+                    let one = ns.run(|| sender.send(ns, 0))?;
                     let one = one.with_context(|| format!("cannot send {}", flow.name))?;
                     sum.add(one);
                 }

@@ -32,6 +32,13 @@ impl Ends {
     }
 }
 
+/// The calling thread runs on `cpu` until the value is dropped.
+pub(super) fn pinned(cpu: usize) -> Result<Ends> {
+    let ends = Ends::of_thread()?;
+    pin(cpu)?;
+    Ok(ends)
+}
+
 impl Drop for Ends {
     fn drop(&mut self) {
         if let Some((_, _, all)) = &self.0 {

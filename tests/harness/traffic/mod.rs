@@ -4,6 +4,7 @@
 //! only the opening happens inside ([`Netns::run`](crate::Netns::run)); the rest is plain sockets.
 
 pub mod blast;
+pub mod burst;
 mod cpu;
 mod echo;
 pub mod frame;
@@ -11,6 +12,7 @@ mod noise;
 pub mod offload;
 mod ping;
 mod plan;
+pub mod ring;
 mod socket;
 mod tcp;
 mod udp;

@@ -34,6 +34,13 @@ pub fn off(ns: &Netns, dev: &str) -> Result<()> {
     Ok(())
 }
 
+/// Turns receive offload on: a veth then has its packets received in batches.
+pub fn receive_on(ns: &Netns, dev: &str) -> Result<()> {
+    let (name, command) = SETTINGS[2];
+    ns.run(|| set(dev, command, 1))?
+        .with_context(|| format!("`ethtool -K {dev} {name} on` in {} failed", ns.name()))
+}
+
 /// Has the sender compute checksums (`ethtool -K DEV tx off`): a veth hands packets over without
 /// one otherwise, and the receiver trusts them.
 pub fn checksums_in_software(ns: &Netns, dev: &str) -> Result<()> {

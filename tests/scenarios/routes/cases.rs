@@ -4,16 +4,30 @@ use anyhow::Result;
 use harness::confusion::Case;
 
 use crate::{
-    forwarding, l2, local_output, multipath, neighbour, optional, policy, results, source,
+    batch, forwarding, l2, local_output, multipath, neighbour, optional, policy, results, ring,
+    several, source, translated,
 };
 
-/// Every case of every file.
-pub(crate) fn all() -> Result<Vec<Case>> {
+/// Forwarding, and what the node sends.
+pub(crate) fn ways() -> Result<Vec<Case>> {
     let mut cases = vec![
         local_output::sockets(),
         forwarding::plain(),
         forwarding::changed(),
         forwarding::moved(),
+        multipath::ecmp(),
+        multipath::local_ecmp(),
+        multipath::group(),
+        multipath::object(),
+        multipath::equal_defaults(),
+    ];
+    cases.extend(batch::all()?);
+    Ok(cases)
+}
+
+/// Policy routing.
+pub(crate) fn rules() -> Vec<Case> {
+    vec![
         policy::from(),
         policy::to(),
         policy::iif(),
@@ -22,20 +36,34 @@ pub(crate) fn all() -> Result<Vec<Case>> {
         policy::forwarded_mark(),
         policy::sockets(),
         policy::ambiguous(),
+    ]
+}
+
+/// What ends here, and what is refused.
+pub(crate) fn ends() -> Result<Vec<Case>> {
+    Ok(vec![
         results::forwarded(),
         results::local(),
         results::delivered(),
         results::too_big(),
-        multipath::ecmp(),
-        multipath::local_ecmp(),
-        multipath::group(),
-        multipath::object(),
-        multipath::equal_defaults(),
+        several::heard(0),
+        several::heard(1),
         source::strict()?,
         source::loose()?,
         source::loose_nowhere()?,
         source::martian()?,
         source::preferred(),
+    ])
+}
+
+/// Translation, fragments, neighbours, and what is below IP.
+pub(crate) fn below() -> Result<Vec<Case>> {
+    let mut cases = vec![
+        ring::paged(),
+        translated::services(),
+        translated::plain_fragments(),
+        translated::translated_fragments(),
+        translated::errors(),
         neighbour::failed(),
         neighbour::late(),
         l2::switched(),

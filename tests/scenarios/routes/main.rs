@@ -1,6 +1,7 @@
 //! Route decisions compared with what the packets did. Each file is a group of cases; the table of
 //! all rows is printed by the run. Needs root.
 
+mod batch;
 mod cases;
 mod forwarding;
 mod l2;
@@ -13,6 +14,9 @@ mod optional;
 mod policy;
 mod redirect;
 mod results;
+mod ring;
+mod several;
 mod source;
 mod tenants;
+mod translated;
 mod tunnel;

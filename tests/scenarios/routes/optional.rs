@@ -168,12 +168,7 @@ fn flow(name: &str, from: &str, udp: Udp, (src, dst, sport): (&str, &str, u16)) 
 fn forwarded(family: usize, (name, short): (&str, char), table: u32, sport: u16) -> Flow {
     let (one, two) = (format!("{short}1"), format!("{short}2"));
     let (src, dst) = (A[family], FAR[family]);
-    let by = |dev: &str| {
-        let mut decision = lab::decision(dev, None, L3MDEV, table, "");
-        // the event of IPv4 has no namespace, and a VRF is not the device that packets came in by
-        decision["how"] = json!(["lookup", "cached"]);
-        Wanted::leaves(dev).decision(decision)
-    };
+    let by = |dev: &str| lab::looked_up(dev, None, L3MDEV, table);
     flow(
         &format!("{name} forwarded"),
         &format!("{short}a"),
@@ -190,7 +185,7 @@ fn refused(family: usize, (name, short): (&str, char), table: u32, sport: u16) -
     let udp = Udp::to(&lab::at(dst, 7)).wait(std::time::Duration::from_millis(50));
     let (decision, symbol) = if family == 0 {
         let decision = json!({"type": "unreachable", "rule": L3MDEV, "table": table, "errno": 113,
-            "gateway": null, "dev": null, "how": ["lookup", "cached"]});
+            "gateway": null, "dev": null, "how": "lookup"});
         (decision, "ip_error")
     } else {
         // IPv6 takes the route from the packet before it makes the error message (ip6_pkt_drop())
@@ -217,8 +212,7 @@ fn refused(family: usize, (name, short): (&str, char), table: u32, sport: u16) -
 fn local(family: usize, (name, short): (&str, char), table: u32, sport: u16) -> Flow {
     let (src, dst) = (OWN[family], FAR[family]);
     let two = format!("{short}2");
-    let mut decision = lab::decision(&two, None, L3MDEV, table, "");
-    decision["how"] = json!(["lookup", "cached"]);
+    let decision = lab::decision(&two, None, L3MDEV, table, "lookup");
     flow(
         &format!("{name} local"),
         "n1",

@@ -28,9 +28,10 @@ const MAX_AGE_NS: u64 = 100_000_000;
 const MARK_AGE_NS: u64 = 1_000_000;
 /// `flowi_common.flowic_iif` of an output lookup: loopback.
 const IIF_OUTPUT: u32 = 1;
-/// `RTN_LOCAL` and `RTN_BROADCAST` of `linux/rtnetlink.h`.
+/// `RTN_LOCAL`, `RTN_BROADCAST` and `RTN_ANYCAST` of `linux/rtnetlink.h`.
 const LOCAL: u8 = 2;
 const BROADCAST: u8 = 3;
+const ANYCAST: u8 = 4;
 /// `RT_TABLE_MAIN` and `RT_TABLE_LOCAL`.
 const TABLE_MAIN: u32 = 254;
 const TABLE_LOCAL: u32 = 255;
@@ -139,6 +140,22 @@ pub(super) fn keep(s: &LookupSlot) -> bool {
     missed
 }
 
+/// Recognises what source validation looks up: the way back of the packet that was looked up just
+/// before, without a protocol unless a rule asks for ports. Nothing leaves by it.
+#[inline(always)]
+pub(super) fn tell_reversed(s: &mut LookupSlot) {
+    if s.iif != IIF_OUTPUT || s.proto != 0 {
+        return;
+    }
+    let Some(last) = last_lookup() else { return };
+    let back = last.iif > IIF_OUTPUT && same(&last.saddr, &s.daddr) && same(&last.daddr, &s.saddr);
+    // the next table of the same walk
+    let again = last.reversed != 0 && same(&last.saddr, &s.saddr) && same(&last.daddr, &s.daddr);
+    if last.netns == s.netns && (back || again) {
+        (s.reversed, s.task) = (1, 0);
+    }
+}
+
 #[inline(always)]
 fn asks_the_same(a: &LookupSlot, b: &LookupSlot) -> bool {
     a.netns == b.netns
@@ -190,6 +207,7 @@ fn fits(slot: &LookupSlot, a: &Asked<'_>, saddr: &[u8; 16], by: By, now: u64) ->
         && slot.netns == a.netns
         && slot.iif == by.iif
         && slot.task == by.task
+        && slot.reversed == 0
         && same(&slot.saddr, saddr)
         && same(&slot.daddr, a.daddr)
         && same_ports(slot, a)
@@ -198,17 +216,11 @@ fn fits(slot: &LookupSlot, a: &Asked<'_>, saddr: &[u8; 16], by: By, now: u64) ->
 /// Not the lookup of another protocol or port, as far as both say theirs.
 #[inline(always)]
 fn same_ports(slot: &LookupSlot, a: &Asked<'_>) -> bool {
-    if slot.iif == IIF_OUTPUT {
-        // without a protocol it is the reversed lookup of source validation, not a sender's
-        if slot.proto == 0 {
-            return false;
-        }
-        if a.proto != 0 && slot.proto != a.proto {
-            return false;
-        }
-    }
     if slot.proto == 0 || a.proto == 0 {
         return true;
+    }
+    if slot.iif == IIF_OUTPUT && slot.proto != a.proto {
+        return false;
     }
     let echo = a.sport != 0 && (a.proto == PROTO_ICMP || a.proto == PROTO_ICMPV6);
     let with_ports = a.proto == PROTO_TCP || a.proto == PROTO_UDP || a.proto == PROTO_SCTP;
@@ -280,6 +292,12 @@ pub(super) fn join(route: &mut Route, a: &Asked<'_>, now: u64) {
         unsafe { (&raw mut (*place).sport).write_volatile(a.sport) };
     }
     route.how |= ROUTE_LOOKUP;
+    merge(route, slot, a);
+}
+
+/// What was asked, and what of the answer is not known otherwise.
+#[inline(always)]
+fn merge(route: &mut Route, slot: &LookupSlot, a: &Asked<'_>) {
     route.asked = if same(&slot.saddr, a.saddr) {
         ASKED
     } else {
@@ -323,7 +341,7 @@ fn agree(route: &mut Route, slot: &LookupSlot, a: &Asked<'_>) -> bool {
         return false;
     }
     // what is refused or delivered here has lo as its device
-    if route.error != 0 || route.kind == LOCAL || route.kind == BROADCAST {
+    if route.error != 0 || matches!(route.kind, LOCAL | BROADCAST | ANYCAST) {
         return true;
     }
     // the dst of a smaller path MTU may name the destination as its gateway

@@ -1,5 +1,5 @@
-//! Packets with their bytes, while a recording is made. Without one the global `SNAPLEN` is 0 and
-//! the verifier takes all of this out.
+//! Packets with their bytes, while a recording is made: without one the global `SNAPLEN` is 0 and
+//! the verifier takes that out. And headers that are not in the linear part.
 
 use core::ffi::c_void;
 
@@ -21,10 +21,10 @@ use tracer_abi::{
 use super::{
     account::Seen,
     emit::QUIET,
-    kmem::read_at,
+    kmem::{Linear, forgotten, read_at},
     maps::{count, events, off, snap, snaplen},
     skb::Layout,
-    work::{Hook, Work},
+    work::{Hook, PAGED, Work},
 };
 
 /// A record as it is put together: too large for the stack, and of varying length.
@@ -35,7 +35,41 @@ pub(super) struct Snap {
     bytes: [u8; SNAP_MAX as usize],
 }
 
+/// More than any packet is long (`GSO_MAX_SIZE`, `linux/netdevice.h`).
+const MOST: u32 = 1 << 19;
+
 const HEAD: u32 = (size_of::<RecordHeader>() + size_of::<PacketHead>()) as u32;
+
+/// Copies the headers of a packet that leaves out of its pages, where a sender with a ring of its own
+/// or a splice puts them, and has `w.linear` point to the copy. `link` is the length of the link header.
+/// False when there is no more to read than the linear part has.
+#[inline(always)]
+pub(super) fn headers(ctx: &TcContext, w: &mut Work, link: u32) -> bool {
+    // SAFETY: the context of a tc program.
+    let len = unsafe { (*ctx.skb.skb).len }.wrapping_sub(link);
+    if link > 64 || len <= w.linear.len || len > MOST {
+        return false;
+    }
+    let n = if len < PAGED as u32 {
+        len
+    } else {
+        PAGED as u32
+    };
+    // as in `send`
+    let n = (core::hint::black_box(n - 1) & (PAGED as u32 - 1)) + 1;
+    let to = w.paged.as_mut_ptr();
+    // SAFETY: the context of a tc program, and a buffer of more than `n` bytes.
+    let failed =
+        unsafe { bpf_skb_load_bytes(ctx.skb.skb.cast::<c_void>(), link, to.cast::<c_void>(), n) };
+    if failed != 0 {
+        return false;
+    }
+    w.linear = Linear {
+        network: forgotten(to as u64, &mut w.scratch),
+        len: n,
+    };
+    true
+}
 
 /// A packet that leaves; also what lies in pages is read.
 #[inline(always)]

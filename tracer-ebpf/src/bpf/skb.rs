@@ -168,10 +168,7 @@ extern "C" fn tracer_parse(hook: u32, ethertype: u32, netns: u32) -> u32 {
             count(Counter::NotIp);
             return NOTHING;
         }
-        Err(ParseError::Unreadable) => {
-            count(Counter::Unreadable);
-            return NOTHING;
-        }
+        Err(ParseError::Unreadable) => return UNREADABLE,
     }
     fragment::resolve(w, netns);
     name_tenant(w);
@@ -182,18 +179,21 @@ extern "C" fn tracer_parse(hook: u32, ethertype: u32, netns: u32) -> u32 {
     UNWANTED
 }
 
-/// [`tracer_parse`]: not readable, or not IP.
+/// [`tracer_parse`]: not IP.
 const NOTHING: u32 = 0;
 /// [`tracer_parse`]: the filter wants it.
 const PARSED: u32 = 1;
 /// [`tracer_parse`]: the filter does not want it as it is.
 const UNWANTED: u32 = 2;
+/// [`tracer_parse`]: its headers are cut, make no sense, or are not in the linear part.
+const UNREADABLE: u32 = 3;
 
 /// Parses the packet at `w.linear` and applies the filter. False when there is nothing to record; why
 /// was counted.
 ///
 /// `nfct` is `skb->_nfct`, or 0 where it is not known yet: a packet whose addresses are translated
 /// is wanted for either side of the translation, and an ICMP error for the flow that it is about.
+/// `elsewhere` points `w.linear` to the headers when they are not where they should be, if it can.
 #[inline(always)]
 pub(super) fn parse_wanted(
     hook: Hook,
@@ -201,10 +201,17 @@ pub(super) fn parse_wanted(
     netns: u32,
     nfct: u64,
     w: &mut Work,
+    elsewhere: impl FnOnce(&mut Work) -> bool,
 ) -> bool {
     let hook = hook as u32;
     w.error_only = false;
-    let parsed = tracer_parse(hook, u32::from(ethertype), netns);
+    let mut parsed = tracer_parse(hook, u32::from(ethertype), netns);
+    if parsed == UNREADABLE && elsewhere(w) {
+        parsed = tracer_parse(hook, u32::from(ethertype), netns);
+    }
+    if parsed == UNREADABLE {
+        count(Counter::Unreadable);
+    }
     if parsed != UNWANTED {
         return parsed == PARSED;
     }

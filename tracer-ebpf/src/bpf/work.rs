@@ -6,7 +6,7 @@ use tracer_abi::{
     fragment::{FragmentKey, FragmentValue},
     key::{FlowKey, Tuple},
     nat::{Nat, WantedKey},
-    parse::{Packet, Window},
+    parse::{Packet, WINDOW, Window},
     route::{FailKey, FailValue, LookupSlot, Route},
 };
 
@@ -15,6 +15,10 @@ use super::{conntrack::Tuples, kmem::Linear};
 /// Bytes of `struct sk_buff` from `_skb_refdst` on that one read brings in; user space checks that
 /// the members in [`super::skb`] lie within.
 pub(super) const SKB_TAIL: usize = 136;
+
+/// Bytes that are copied of a packet whose headers are in pages: an Ethernet header in a tunnel of IPv6
+/// with options and what is in it.
+pub(super) const PAGED: usize = 256;
 
 /// Hooks that need working memory; each has its own, because one can interrupt another.
 #[derive(Clone, Copy)]
@@ -53,6 +57,8 @@ pub(super) struct Work {
     pub(super) view: Tuple,
     /// Where the packet's bytes are.
     pub(super) linear: Linear,
+    /// The first bytes of a packet whose headers are in pages, and room for a window behind them.
+    pub(super) paged: [u8; PAGED + WINDOW as usize],
     /// What an ICMP error says: type, code and MTU.
     pub(super) error: (u8, u8, u32),
     pub(super) wanted: WantedKey,

@@ -6,7 +6,7 @@ use super::{
     Outcome,
     chain::Chain,
     draft::Draft,
-    path::{delivered_by, errno_name},
+    path::{delivered_by, errno_name, to_several},
     redirect::may_have_taken,
     topology::Topology,
 };
@@ -49,7 +49,7 @@ pub(super) fn outcome(
     let Some(chain) = &draft.chain else {
         return (seen_nowhere(draft), None);
     };
-    if delivered_by(draft, topology).is_some() {
+    if delivered_by(draft, topology).is_some() || is_anycast(draft, topology) {
         return (Some(Outcome::Delivered), None);
     }
     let Some(dev) = main_exit(chain) else {
@@ -63,6 +63,11 @@ pub(super) fn outcome(
     }
     let again = KtimeNs(draft.first().0.saturating_add(ANSWER_WAIT));
     (Some(Outcome::Forwarded(dev)), Some(again))
+}
+
+/// For an address that this node has in common with others; of those this one took them.
+fn is_anycast(draft: &Draft, topology: &Topology) -> bool {
+    to_several(draft, topology).is_some_and(|(kind, _)| kind == RouteKind::Anycast)
 }
 
 /// The reason that most packets ended for, when they account for the direction.

@@ -1,5 +1,7 @@
 //! Chains → the steps of a path, with route decisions between the hops.
 
+use std::net::IpAddr;
+
 use super::{
     Decision, Drop, Hop, Step,
     chain::{Chain, ChainStep, Leg},
@@ -323,13 +325,26 @@ fn local_delivery(draft: &Draft, topology: &Topology) -> Option<RouteDecision> {
 
 /// An address that is this node's among others': broadcast, multicast, anycast. By the
 /// configuration, when the packets came in and stayed.
-fn to_several(draft: &Draft, topology: &Topology) -> Option<(RouteKind, Option<Ifindex>)> {
+pub(super) fn to_several(
+    draft: &Draft,
+    topology: &Topology,
+) -> Option<(RouteKind, Option<Ifindex>)> {
     let chain = draft.chain.as_ref()?;
     if chain.exits().next().is_some() || !draft.drops.is_empty() {
         return None;
     }
     let netns = topology.inventory.netns.get(&draft.scope.netns)?;
     let iif = draft.scope.dev.and_then(|dev| netns.links.get(&dev))?;
+    // IPv4 looks neither up, and drops what is for a group without a member here
+    // (ip_route_input_rcu(), net/ipv4/route.c)
+    if let IpAddr::V4(dst) = draft.tuple.dst {
+        if dst.is_broadcast() {
+            return Some((RouteKind::Broadcast, draft.scope.dev));
+        }
+        if dst.is_multicast() {
+            return Some((RouteKind::Multicast, draft.scope.dev));
+        }
+    }
     let query = Query {
         ipv6: draft.tuple.is_ipv6(),
         src: Some(draft.tuple.src),

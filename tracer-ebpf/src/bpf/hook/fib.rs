@@ -169,6 +169,23 @@ unsafe fn by_program(flow: usize, iif: u32) -> u8 {
     }
 }
 
+/// What a packet has as the device that it came in by (`skb_iif`): for a lookup by a device of a VRF,
+/// as IPv4 makes it, the VRF.
+///
+/// # Safety
+/// `flow` must be a BTF pointer to a `flowi4` or `flowi6`.
+#[inline(always)]
+unsafe fn in_vrf(flow: usize, iif: u32) -> u32 {
+    if iif == IIF_OUTPUT || off(Off::FlowL3mdev) == ABSENT as usize {
+        return iif;
+    }
+    // SAFETY: by contract; both begin with a `flowi_common`.
+    match unsafe { ld::<i32>(flow, Off::FlowL3mdev) } {
+        0 => iif,
+        vrf => vrf as u32,
+    }
+}
+
 /// What both families ask for in the same members; the addresses are cleared.
 #[inline(always)]
 unsafe fn asked(l: &mut LookupSlot, flow: usize, iif: u32) {
@@ -176,15 +193,16 @@ unsafe fn asked(l: &mut LookupSlot, flow: usize, iif: u32) {
     l.daddr = [0; 16];
     l.gateway = [0; 16];
     l.gw_family = 0;
-    l.iif = iif;
     // SAFETY: by contract of the caller, a BTF pointer to a flow.
     unsafe {
+        l.iif = in_vrf(flow, iif);
         l.ts_ns = bpf_ktime_get_ns();
         l.mark = ld(flow, Off::FlowMark);
         l.uid = ld(flow, Off::FlowUid);
         l.bound = ld::<i32>(flow, Off::FlowOif) as u32;
         l.proto = ld(flow, Off::FlowProto);
         l.by_program = by_program(flow, iif);
+        l.reversed = 0;
         l.task = if iif == IIF_OUTPUT && l.by_program == 0 {
             bpf_get_current_task()
         } else {
@@ -255,6 +273,7 @@ fn current_netns() -> u32 {
 /// Puts the lookup where the packet will find it, and keeps account of failed walks.
 #[inline(always)]
 fn keep(w: &mut LookupWork) {
+    lookup::tell_reversed(&mut w.slot);
     let l = &w.slot;
     let missed = lookup::keep(l);
     // a program's lookup is for a packet that came in: no local sender asked

@@ -15,7 +15,7 @@ use crate::bpf::{
     packet,
     skb::{TcSkb, parse_wanted},
     tunnel_key,
-    work::Hook,
+    work::{Hook, Work},
 };
 
 /// `TCX_NEXT`, and `TC_ACT_UNSPEC` for clsact.
@@ -53,7 +53,9 @@ fn egress(ctx: &TcContext) {
         home_netns()
     };
     w.linear = linear;
-    if !parse_wanted(Hook::TcEgress, ethertype, netns, skb.nfct, w) {
+    let link = skb.layout.network.wrapping_sub(skb.layout.data);
+    let in_pages = |w: &mut Work| packet::headers(ctx, w, link);
+    if !parse_wanted(Hook::TcEgress, ethertype, netns, skb.nfct, w, in_pages) {
         #[cfg(feature = "log")]
         aya_log_ebpf::debug!(
             ctx,
@@ -65,7 +67,6 @@ fn egress(ctx: &TcContext) {
         );
         return;
     }
-    let link = skb.layout.network.wrapping_sub(skb.layout.data);
     let seen = Seen {
         netns,
         ifindex: c.ifindex,
@@ -88,6 +89,7 @@ fn egress(ctx: &TcContext) {
         nfct: skb.nfct,
         now,
     };
+    let linear = w.linear;
     account(w, &linear, &seen);
     packet::sent(ctx, w, &seen, link, ethertype);
 }

@@ -66,7 +66,7 @@ pub fn mac(ns: &Netns, dev: &str) -> Result<[u8; 6]> {
     let octets = octets.with_context(|| format!("{dev} has the address {text:?}"))?;
     octets
         .try_into()
-        .map_err(|_| anyhow::anyhow!("{dev} has the address {text:?}"))
+        .map_err(|got: Vec<u8>| anyhow::anyhow!("{dev} has an address of {} bytes", got.len()))
 }
 
 /// A packet socket on a device.

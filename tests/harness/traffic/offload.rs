@@ -14,6 +14,9 @@ const SETTINGS: [(&str, u32); 3] = [("tso", 0x1f), ("gso", 0x24), ("gro", 0x2c)]
 /// `ETHTOOL_STXCSUM`.
 const TX_CHECKSUM: u32 = 0x17;
 
+/// `ETHTOOL_SSG`.
+const SCATTER_GATHER: u32 = 0x19;
+
 /// `struct ethtool_value` of `linux/ethtool.h`.
 #[repr(C)]
 struct Value {
@@ -46,6 +49,13 @@ pub fn receive_on(ns: &Netns, dev: &str) -> Result<()> {
 pub fn checksums_in_software(ns: &Netns, dev: &str) -> Result<()> {
     ns.run(|| set(dev, TX_CHECKSUM, 0))?
         .with_context(|| format!("`ethtool -K {dev} tx off` in {} failed", ns.name()))
+}
+
+/// Has what the device sends copied into one piece (`ethtool -K DEV sg off`), behind its tc hook and
+/// before it is handed over.
+pub fn gather_off(ns: &Netns, dev: &str) -> Result<()> {
+    ns.run(|| set(dev, SCATTER_GATHER, 0))?
+        .with_context(|| format!("`ethtool -K {dev} sg off` in {} failed", ns.name()))
 }
 
 fn set(dev: &str, command: u32, data: u32) -> Result<()> {

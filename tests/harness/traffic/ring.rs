@@ -5,17 +5,28 @@ use std::io;
 use std::os::fd::AsRawFd as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 
 use super::burst;
 use crate::Netns;
 
 const BLOCK: u32 = 1 << 16;
 const SLOT: u32 = 1 << 11;
-/// `TPACKET_HDRLEN - sizeof(struct sockaddr_ll)` of version 1: where the frame begins in its place.
-const DATA: usize = 32;
-/// `tp_len` of `struct tpacket_hdr`.
-const LENGTH: usize = 8;
+/// Bytes of a place behind its header of version 1 (`TPACKET_HDRLEN - sizeof(struct sockaddr_ll)`).
+const ROOM: usize = SLOT as usize - 32;
+
+/// A place of the ring.
+#[repr(C)]
+struct Place {
+    /// `tp_status` of `struct tpacket_hdr`.
+    status: AtomicU64,
+    /// `tp_len`.
+    length: u32,
+    rest: [u8; 20],
+    frame: [u8; ROOM],
+}
+
+const _: () = assert!(size_of::<Place>() == SLOT as usize);
 
 /// Sends all of `frames` by `dev` of `ns`.
 pub fn send(ns: &Netns, dev: &str, frames: &[Vec<u8>]) -> Result<()> {
@@ -60,22 +71,17 @@ pub fn send(ns: &Netns, dev: &str, frames: &[Vec<u8>]) -> Result<()> {
         "cannot map the ring: {}",
         io::Error::last_os_error()
     );
-    let slot = usize::try_from(SLOT)?;
     for (number, frame) in frames.iter().enumerate() {
-        ensure!(
-            frame.len() + DATA <= slot,
-            "a frame of {} bytes",
-            frame.len()
-        );
-        // SAFETY: place `number` is within the mapping and has room for header and frame; the kernel
-        // looks at it when the status says so, which is written last.
+        ensure!(frame.len() <= ROOM, "a frame of {} bytes", frame.len());
+        // SAFETY: the mapping is an array of places, of which `number` is one; the kernel looks at it
+        // when the status says so, which is written last.
         unsafe {
-            let place = ring.cast::<u8>().add(number * slot);
-            std::ptr::copy_nonoverlapping(frame.as_ptr(), place.add(DATA), frame.len());
-            let length = u32::try_from(frame.len())?;
-            place.add(LENGTH).cast::<u32>().write(length);
-            let status = &*place.cast::<AtomicU64>();
-            status.store(u64::from(libc::TP_STATUS_SEND_REQUEST), Ordering::Release);
+            let place = ring.cast::<Place>().add(number);
+            let to = (&raw mut (*place).frame).cast::<u8>();
+            std::ptr::copy_nonoverlapping(frame.as_ptr(), to, frame.len());
+            (*place).length = u32::try_from(frame.len())?;
+            let status = u64::from(libc::TP_STATUS_SEND_REQUEST);
+            (*place).status.store(status, Ordering::Release);
         }
     }
     // SAFETY: no data beside the ring; it waits until all of it is sent.
@@ -84,9 +90,10 @@ pub fn send(ns: &Netns, dev: &str, frames: &[Vec<u8>]) -> Result<()> {
     // SAFETY: the mapping made above, which nothing refers to any more.
     unsafe { libc::munmap(ring, size) };
     let all: usize = frames.iter().map(Vec::len).sum();
-    let sent = usize::try_from(sent)
-        .map_err(|_| error)
-        .context("cannot send the ring")?;
-    ensure!(sent == all, "{sent} of {all} bytes were sent");
+    ensure!(sent >= 0, "cannot send the ring: {error}");
+    ensure!(
+        usize::try_from(sent)? == all,
+        "{sent} of {all} bytes were sent"
+    );
     Ok(())
 }

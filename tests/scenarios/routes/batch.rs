@@ -60,11 +60,11 @@ pub(crate) fn lists() -> Result<Case> {
         .route("n1", "10.50.0.0/24 via 10.3.0.2")
         .route("n1", "fd50::/64 via fd03::2");
     let mut case = Case::new("list", lab).with(in_lists).act(burst);
-    for family in 0..2 {
+    for (family, router) in B1.into_iter().enumerate() {
         for sent in sent(family)? {
             let mut decision = lab::decision(sent.dev, Some(sent.gateway), MAIN.0, MAIN.1, "");
             decision["how"] = json!(["lookup", "cached"]);
-            let flow = Flow::of_act(&format!("{}.{}", sent.sport, lab::family(B1[family])))
+            let flow = Flow::of_act(&format!("{}.{}", sent.sport, lab::family(router)))
                 .seen_as(json!({"proto": "udp", "src": sent.src, "sport": sent.sport,
                     "dst": sent.dst, "dport": 9}))
                 .request(

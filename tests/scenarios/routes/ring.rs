@@ -1,12 +1,12 @@
 //! Packets whose headers are not in the linear part of their buffer, as senders with a ring of their
-//! own make them (`PACKET_TX_RING`: packet generators, DPDK's af_packet).
+//! own make them (`PACKET_TX_RING`: packet generators, DPDK's `af_packet`).
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use harness::confusion::{Case, Flow, Load, Wanted};
-use harness::traffic::{burst as frame, ring};
+use harness::traffic::{burst as frame, offload, ring};
 use harness::{Network, deadline};
 use serde_json::json;
 
@@ -19,7 +19,9 @@ const ROUNDS: u16 = 3;
 
 /// The node itself sends them; nobody routes them.
 pub(crate) fn paged() -> Case {
-    let mut case = Case::new("ring", lab::node("ring")).act(send);
+    let mut case = Case::new("ring", lab::node("ring"))
+        .with(in_one_piece)
+        .act(send);
     for [src, dst] in FLOWS {
         for sport in PORTS {
             let decision = json!({"type": "unknown", "rule": null, "table": null, "dev": null,
@@ -31,7 +33,7 @@ pub(crate) fn paged() -> Case {
                         json!({"proto": "udp", "src": src, "sport": sport, "dst": dst, "dport": 9}),
                     )
                     .request(
-                        leaves(dst)
+                        Wanted::leaves("o1")
                             .decision(decision)
                             .also(json!({"packets": ROUNDS})),
                     ),
@@ -41,13 +43,10 @@ pub(crate) fn paged() -> Case {
     case
 }
 
-/// nftables counts the ports of these packets in IPv4 only; that all arrived is waited for.
-fn leaves(dst: &str) -> Wanted {
-    if dst.contains(':') {
-        Wanted::uncounted()
-    } else {
-        Wanted::leaves("o1")
-    }
+/// What counts the packets at the far end takes the protocol of IPv6 from the linear part, whatever lies
+/// there (`ipv6_find_hdr()` of the kernel): they must arrive in one piece.
+fn in_one_piece(network: &Network) -> Result<()> {
+    offload::gather_off(network.ns("n1")?, "o1")
 }
 
 fn send(network: &Network) -> Result<()> {

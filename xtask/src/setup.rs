@@ -53,6 +53,9 @@ const PACKERS: &[(&str, &str)] = &[
     ("cargo-cyclonedx", "0.5.9"),
 ];
 
+/// What `cargo xtask bench` compares tracer with, and measures with.
+const COMPARISON: &[(&str, &str)] = &[("bpftrace", "bpftrace"), ("iperf3", "iperf3")];
+
 /// What a virtual machine needs besides virtiofsd, which is in none of the directories of programs.
 const MACHINE: &[(&str, &str)] = &[
     ("qemu-system-x86_64", "qemu-system-x86"),
@@ -125,6 +128,14 @@ fn promtool() -> Result<()> {
 pub(crate) fn debootstrap() -> Result<()> {
     let _lock = lock()?;
     let missing = missing(DEBOOTSTRAP);
+    install(&missing)?;
+    lacking(&missing)
+}
+
+/// What `cargo xtask bench forward` runs beside tracer.
+pub(crate) fn comparison() -> Result<()> {
+    let _lock = lock()?;
+    let missing = missing(COMPARISON);
     install(&missing)?;
     lacking(&missing)
 }

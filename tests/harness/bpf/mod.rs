@@ -1,8 +1,11 @@
 //! Other people's BPF programs on a device, and what is attached and loaded by the kernel's own
 //! account, all by bpf(2): no tool, no object file, no library that tracer uses too.
 //! [`redirect`]: programs that send packets past routing. [`xdp`]: programs before
-//! the stack. [`held`]: what one process holds.
+//! the stack. [`held`]: what one process holds. [`cost`]: what programs cost. [`floor`]: programs
+//! that do nothing.
 
+pub mod cost;
+pub mod floor;
 pub mod held;
 pub mod redirect;
 pub mod xdp;
@@ -308,6 +311,7 @@ fn load(name: &str, instructions: &[u64]) -> Result<OwnedFd> {
     load_as(PROG_TYPE_SCHED_CLS, name, instructions)
 }
 
+/// Loads a program of a type that needs no more than its instructions.
 fn load_as(kind: u32, name: &str, instructions: &[u64]) -> Result<OwnedFd> {
     let (license, mut log) = (c"GPL", vec![0_u8; 1 << 16]);
     let mut named = [0_u8; 16];

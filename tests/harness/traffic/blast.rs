@@ -107,7 +107,7 @@ impl Blast {
         for number in 0..self.flows.div_ceil(FLOWS_PER_SOCKET) {
             let flows = (self.flows - number * FLOWS_PER_SOCKET).min(FLOWS_PER_SOCKET);
             let sport = if number == 0 { self.sport } else { 0 };
-            streams.push(Stream::open(ns, to, flows, sport)?);
+            streams.push(Stream::open(ns, to, (flows, sport), &payload)?);
         }
         let start = Instant::now();
         let mut sent = 0;
@@ -126,7 +126,7 @@ impl Blast {
             let Some(stream) = streams.get_mut(turn % count) else {
                 bail!("no socket")
             };
-            sent += stream.send(&payload, room)?;
+            sent += stream.send(room)?;
             turn += 1;
         }
         Ok(Blasted {
@@ -136,15 +136,26 @@ impl Blast {
     }
 }
 
-/// One socket and the destinations that take turns on it.
+/// One socket and the messages that take turns on it.
 struct Stream {
     fd: OwnedFd,
-    destinations: Vec<SockaddrStorage>,
+    messages: Vec<libc::mmsghdr>,
     next: usize,
+    // what the messages point to; neither is changed or moved
+    _destinations: Box<[SockaddrStorage]>,
+    _part: Box<libc::iovec>,
 }
 
 impl Stream {
-    fn open(ns: &Netns, to: SocketAddr, flows: u32, sport: u16) -> Result<Self> {
+    /// Everything is laid out before the first packet is sent: how many flows there are must not
+    /// matter to the sender. `payload` must outlive the stream.
+    fn open(
+        ns: &Netns,
+        to: SocketAddr,
+        (flows, sport): (u32, u16),
+        payload: &[u8],
+    ) -> Result<Self> {
+        use nix::sys::socket::SockaddrLike as _;
         let options = socket::Options {
             sport,
             ..socket::Options::default()
@@ -157,34 +168,40 @@ impl Stream {
                 let port = u16::try_from(u32::from(to.port()) + flow)?;
                 Ok(SockaddrStorage::from(SocketAddr::new(to.ip(), port)))
             })
-            .collect::<Result<Vec<_>>>()?;
+            .collect::<Result<Box<[_]>>>()?;
+        let mut part = Box::new(libc::iovec {
+            iov_base: payload.as_ptr().cast_mut().cast(),
+            iov_len: payload.len(),
+        });
+        // as many as there are flows, and a batch more, so that each batch lies in one piece
+        let turns = destinations.iter().cycle();
+        let messages = turns.take(destinations.len() + BATCH).map(|to| {
+            // SAFETY: mmsghdr is plain data, for which all zeroes is a valid value.
+            let mut message: libc::mmsghdr = unsafe { std::mem::zeroed() };
+            message.msg_hdr.msg_name = to.as_ptr().cast_mut().cast();
+            message.msg_hdr.msg_namelen = to.len();
+            message.msg_hdr.msg_iov = &raw mut *part;
+            message.msg_hdr.msg_iovlen = 1;
+            message
+        });
         Ok(Self {
             fd,
-            destinations,
+            messages: messages.collect(),
             next: 0,
+            _destinations: destinations,
+            _part: part,
         })
     }
 
     /// Sends up to `count` messages, at most a batch, and returns how many the kernel took.
-    fn send(&mut self, payload: &[u8], count: usize) -> Result<u64> {
-        use nix::sys::socket::SockaddrLike as _;
-        let mut part = libc::iovec {
-            iov_base: payload.as_ptr().cast_mut().cast(),
-            iov_len: payload.len(),
+    fn send(&mut self, count: usize) -> Result<u64> {
+        let Some(batch) = self.messages.get_mut(self.next..self.next + BATCH) else {
+            bail!("no batch at {}", self.next)
         };
-        // SAFETY: mmsghdr is plain data, for which all zeroes is a valid value.
-        let mut messages: [libc::mmsghdr; BATCH] = unsafe { std::mem::zeroed() };
-        let destinations = self.destinations.iter().cycle().skip(self.next);
-        for (message, to) in messages.iter_mut().zip(destinations).take(count) {
-            message.msg_hdr.msg_name = to.as_ptr().cast_mut().cast();
-            message.msg_hdr.msg_namelen = to.len();
-            message.msg_hdr.msg_iov = &raw mut part;
-            message.msg_hdr.msg_iovlen = 1;
-        }
         let length = libc::c_uint::try_from(count.min(BATCH))?;
-        // SAFETY: the first `length` headers point to `part`, `payload` and the destinations of
-        // `self`, which all outlive the call; the kernel only reads them.
-        let sent = unsafe { libc::sendmmsg(self.fd.as_raw_fd(), messages.as_mut_ptr(), length, 0) };
+        // SAFETY: the first `length` headers point to what `self` holds and to the payload, which
+        // outlive the call; the kernel only reads them.
+        let sent = unsafe { libc::sendmmsg(self.fd.as_raw_fd(), batch.as_mut_ptr(), length, 0) };
         let Ok(sent) = usize::try_from(sent) else {
             let error = io::Error::last_os_error();
             // the device's queue is full for the moment, or an ICMP error of an earlier packet
@@ -193,7 +210,7 @@ impl Stream {
                 _ => Err(error).context("sendmmsg"),
             };
         };
-        self.next = (self.next + sent) % self.destinations.len();
+        self.next = (self.next + sent) % (self.messages.len() - BATCH);
         Ok(sent as u64)
     }
 }

@@ -1,10 +1,12 @@
 //! `cargo xtask bench`: measurements, side by side in one run.
 
 mod capture;
+mod forward;
+mod numbers;
 mod record;
 mod tui;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
@@ -13,6 +15,27 @@ use crate::{build, setup};
 /// What to measure.
 #[derive(clap::Subcommand)]
 pub(crate) enum Args {
+    /// Forward packets through a router that is traced, and through one that is not
+    Forward {
+        /// Packets in each round
+        #[arg(long, value_name = "N", default_value_t = 300_000)]
+        packets: u64,
+        /// Rounds; the programs take turns
+        #[arg(long, value_name = "N", default_value_t = 5)]
+        rounds: u32,
+        /// IPv4, 64 bytes and 10 flows only, and neither devices nor TCP
+        #[arg(long)]
+        quick: bool,
+        /// Only these programs (repeatable; none and tracer's are always there)
+        #[arg(long, value_name = "NAME")]
+        only: Vec<String>,
+        /// The results for programs, too
+        #[arg(long, value_name = "FILE")]
+        json: Option<PathBuf>,
+        /// This tracer, and not one that is built first
+        #[arg(long, value_name = "FILE")]
+        program: Option<PathBuf>,
+    },
     /// Write every packet of a router under full load to a file, as `tcpdump -w` does
     Record {
         /// Packets in each round
@@ -41,27 +64,47 @@ pub(crate) enum Args {
     Tui,
 }
 
-/// Builds tracer and measures.
+/// Builds what is measured, and measures.
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let (Args::Record { program, .. } | Args::Capture { program, .. }) = args else {
-        setup::all()?;
-        return tui::run();
-    };
-    harness::require_root()?;
-    let tracer = if let Some(file) = program {
-        file.clone()
-    } else {
-        setup::all()?;
-        build::tracer(true)?
-    };
     match args {
+        Args::Forward {
+            packets,
+            rounds,
+            quick,
+            only,
+            json,
+            program,
+        } => {
+            let tracer = tracer(program.as_deref())?;
+            setup::comparison()?;
+            let plan = forward::Plan {
+                packets: *packets,
+                rounds: *rounds,
+                quick: *quick,
+                only: only.clone(),
+            };
+            forward::run(&tracer, &plan, json.as_deref())
+        }
         Args::Record {
             packets,
             rounds,
             buffer,
-            ..
-        } => record::run(&tracer, *packets, *rounds, *buffer),
-        Args::Capture { packets, .. } => capture::run(&tracer, *packets),
-        Args::Tui => tui::run(),
+            program,
+        } => record::run(&tracer(program.as_deref())?, *packets, *rounds, *buffer),
+        Args::Capture { packets, program } => capture::run(&tracer(program.as_deref())?, *packets),
+        Args::Tui => {
+            setup::all()?;
+            tui::run()
+        }
     }
+}
+
+/// The tracer to measure, as it is shipped.
+fn tracer(program: Option<&Path>) -> Result<PathBuf> {
+    harness::require_root()?;
+    if let Some(file) = program {
+        return Ok(file.to_owned());
+    }
+    setup::all()?;
+    build::tracer(true)
 }

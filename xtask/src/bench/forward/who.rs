@@ -1,0 +1,202 @@
+//! The programs that take turns, and one round of each.
+
+use std::{
+    path::Path,
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result};
+use harness::{Tracer, bpf::floor::Floor};
+
+use super::load::{Load, Router};
+
+/// Who traces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Who {
+    Nobody,
+    /// Programs that do nothing, where tracer has programs.
+    Floor,
+    /// tracer, all flows.
+    Live,
+    /// tracer with a filter that no packet passes.
+    Unwanted,
+    Record,
+    Tcpdump,
+    Bpftrace,
+}
+
+/// What tracer does, as far as bpftrace can: packets of each flow at each device, in and out, the
+/// route lookups and the losses. (Its tracepoints show neither the decision nor the table.)
+const SCRIPT: &str = r#"
+tracepoint:net:netif_receive_skb {
+  $skb = (struct sk_buff *)args->skbaddr;
+  $ip = (struct iphdr *)$skb->data;
+  $udp = (struct udphdr *)($skb->data + 20);
+  @in[$skb->dev->ifindex, $ip->saddr, $ip->daddr, $udp->source, $udp->dest] = count();
+}
+tracepoint:net:net_dev_queue {
+  $skb = (struct sk_buff *)args->skbaddr;
+  $ip = (struct iphdr *)($skb->head + $skb->network_header);
+  $udp = (struct udphdr *)($skb->head + $skb->network_header + 20);
+  @out[$skb->dev->ifindex, $ip->saddr, $ip->daddr, $udp->source, $udp->dest] = count();
+}
+tracepoint:fib:fib_table_lookup { @fib[args->tb_id, args->err] = count(); }
+tracepoint:skb:kfree_skb { @lost[args->location, args->reason] = count(); }
+interval:ms:100 { printf("ready\n"); }
+"#;
+
+/// One round of one program.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Round {
+    /// Packets a second that went through the router.
+    pub(super) rate: f64,
+    /// CPU time of the process while they did, as a share of one CPU.
+    pub(super) cpu: f64,
+    /// The most memory it had.
+    pub(super) memory_mib: f64,
+    pub(super) start_ms: f64,
+    pub(super) stop_ms: f64,
+}
+
+impl Who {
+    pub(super) const ALL: [Self; 7] = [
+        Self::Nobody,
+        Self::Floor,
+        Self::Live,
+        Self::Unwanted,
+        Self::Record,
+        Self::Tcpdump,
+        Self::Bpftrace,
+    ];
+    /// For loads beside the main one.
+    pub(super) const FEW: [Self; 4] = [Self::Nobody, Self::Floor, Self::Live, Self::Unwanted];
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Nobody => "none",
+            Self::Floor => "empty programs",
+            Self::Live => "tracer",
+            Self::Unwanted => "tracer, no match",
+            Self::Record => "tracer record",
+            Self::Tcpdump => "tcpdump",
+            Self::Bpftrace => "bpftrace",
+        }
+    }
+
+    pub(super) fn command(self, tracer: &Path) -> Option<Command> {
+        let with = |program: &Path, args: &[&str]| {
+            let mut command = Command::new(program);
+            command.args(args);
+            Some(command)
+        };
+        match self {
+            Self::Nobody | Self::Floor => None,
+            Self::Live => with(tracer, &["watch", "-q", "-o", "json"]),
+            Self::Unwanted => with(tracer, &["watch", "-q", "-o", "json", "host", "192.0.2.1"]),
+            Self::Record => with(tracer, &["record", "-s", "128", "-w", "/dev/null"]),
+            Self::Tcpdump => with(
+                Path::new("tcpdump"),
+                &[
+                    "-n",
+                    "-i",
+                    "any",
+                    "-Z",
+                    "root",
+                    "-s",
+                    "128",
+                    "-w",
+                    "/dev/null",
+                ],
+            ),
+            // its tracepoints are found by tracefs, which need not be mounted where it looks
+            Self::Bpftrace => with(
+                Path::new("unshare"),
+                &[
+                    "--mount",
+                    "sh",
+                    "-c",
+                    "mount -t tracefs tracefs /sys/kernel/tracing && exec bpftrace -e \"$1\"",
+                    "sh",
+                    SCRIPT,
+                ],
+            ),
+        }
+    }
+
+    /// Starts the program and waits until it traces.
+    pub(super) fn start(self, tracer: &Path, router: &Router) -> Result<Option<Tracer>> {
+        const LIMIT: Duration = Duration::from_secs(30);
+        let Some(command) = self.command(tracer) else {
+            return Ok(None);
+        };
+        let process = Tracer::spawn_command(router.ns("n1")?, command)?;
+        match self {
+            Self::Tcpdump => {
+                process.stderr_line("listening", LIMIT, |line| line.contains("listening"))?;
+            }
+            Self::Bpftrace => {
+                process.stdout_line("ready", LIMIT, |line| line.contains("ready"))?;
+            }
+            _ => process.wait_ready(LIMIT)?,
+        }
+        Ok(Some(process))
+    }
+
+    pub(super) fn round(
+        self,
+        tracer: &Path,
+        router: &Router,
+        load: &Load,
+        packets: u64,
+    ) -> Result<Round> {
+        let _floor = match self {
+            Self::Floor => Some(Floor::attach(router.ns("n1")?, &["in", "out"])?),
+            _ => None,
+        };
+        let begun = Instant::now();
+        let process = self.start(tracer, router)?;
+        let start_ms = begun.elapsed().as_secs_f64() * 1e3;
+        let used = |process: &Option<Tracer>| process.as_ref().map_or(Ok(0.0), cpu_seconds);
+        let before = used(&process)?;
+        let sent = router.send(load, packets)?;
+        let seconds = sent.elapsed.as_secs_f64();
+        let cpu = (used(&process)? - before) / seconds;
+        let mut round = Round {
+            rate: sent.sent as f64 / seconds,
+            cpu,
+            ..Round::default()
+        };
+        if let Some(process) = process {
+            round.start_ms = start_ms;
+            round.memory_mib = peak_mib(&process)?;
+            let begun = Instant::now();
+            process
+                .interrupt(Duration::from_secs(30))
+                .with_context(|| self.name())?;
+            round.stop_ms = begun.elapsed().as_secs_f64() * 1e3;
+        }
+        Ok(round)
+    }
+}
+
+/// CPU time of a process so far, user and system.
+fn cpu_seconds(process: &Tracer) -> Result<f64> {
+    // one hundredth of a second is the unit of /proc on every architecture (USER_HZ)
+    const HZ: f64 = 100.0;
+    let path = format!("/proc/{}/stat", process.pid());
+    let text = std::fs::read_to_string(&path).with_context(|| path.clone())?;
+    // the name in parentheses may hold anything; utime and stime are the 14th and 15th field
+    let rest = text.rsplit_once(')').map_or("", |(_, rest)| rest);
+    let ticks = rest.split_whitespace().skip(11).take(2);
+    let ticks: u64 = ticks.map(|n| n.parse().unwrap_or(0)).sum();
+    Ok(ticks as f64 / HZ)
+}
+
+fn peak_mib(process: &Tracer) -> Result<f64> {
+    let path = format!("/proc/{}/status", process.pid());
+    let text = std::fs::read_to_string(&path).with_context(|| path.clone())?;
+    let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kib = line.and_then(|l| l.split_whitespace().next()?.parse::<f64>().ok());
+    Ok(kib.with_context(|| format!("no VmHWM in {path}"))? / 1024.0)
+}

@@ -56,6 +56,9 @@ const PACKERS: &[(&str, &str)] = &[
 /// What `cargo xtask bench` compares tracer with, and measures with.
 const COMPARISON: &[(&str, &str)] = &[("bpftrace", "bpftrace"), ("iperf3", "iperf3")];
 
+/// What counts instructions.
+const COUNTER: &[(&str, &str)] = &[("valgrind", "valgrind")];
+
 /// What a virtual machine needs besides virtiofsd, which is in none of the directories of programs.
 const MACHINE: &[(&str, &str)] = &[
     ("qemu-system-x86_64", "qemu-system-x86"),
@@ -136,6 +139,14 @@ pub(crate) fn debootstrap() -> Result<()> {
 pub(crate) fn comparison() -> Result<()> {
     let _lock = lock()?;
     let missing = missing(COMPARISON);
+    install(&missing)?;
+    lacking(&missing)
+}
+
+/// What `cargo xtask bench instructions` counts with.
+pub(crate) fn counter() -> Result<()> {
+    let _lock = lock()?;
+    let missing = missing(COUNTER);
     install(&missing)?;
     lacking(&missing)
 }

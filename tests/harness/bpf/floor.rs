@@ -25,13 +25,15 @@ const TRACEPOINTS: [&std::ffi::CStr; 4] = [
 pub struct Floor {
     _tracepoints: Vec<OwnedFd>,
     _devices: Vec<OwnedFd>,
+    // open, so that their runs can be read
+    _programs: [OwnedFd; 2],
 }
 
 impl Floor {
-    /// An empty program at each tracepoint, and one first at the tcx egress of each of `devices`.
+    /// `empty_tp` at each tracepoint, and `empty_tc` first at the tcx egress of each of `devices`.
     pub fn attach(ns: &Netns, devices: &[&str]) -> Result<Self> {
         let empty = |answer| [insn(0xb7, 0, 0, 0, answer), insn(0x95, 0, 0, 0, 0)];
-        let raw = load_as(PROG_TYPE_RAW_TRACEPOINT, "floor", &empty(0))?;
+        let raw = load_as(PROG_TYPE_RAW_TRACEPOINT, "empty_tp", &empty(0))?;
         let mut tracepoints = Vec::new();
         for name in TRACEPOINTS {
             // name {prog_fd, -}
@@ -39,12 +41,13 @@ impl Floor {
             let open = bpf_fd(RAW_TRACEPOINT_OPEN, &mut attr);
             tracepoints.push(open.with_context(|| format!("cannot attach to {name:?}"))?);
         }
-        let tc = load("floor", &empty(NEXT))?;
+        let tc = load("empty_tc", &empty(NEXT))?;
         let devices = devices.iter().copied();
         let devices = devices.map(|dev| link(ns, dev, (Hook::Egress, Place::First), &tc));
         Ok(Self {
             _tracepoints: tracepoints,
             _devices: devices.collect::<Result<_>>()?,
+            _programs: [raw, tc],
         })
     }
 }

@@ -2,6 +2,7 @@
 
 mod capture;
 mod forward;
+mod instructions;
 mod numbers;
 mod record;
 mod tui;
@@ -36,6 +37,12 @@ pub(crate) enum Args {
         #[arg(long, value_name = "FILE")]
         program: Option<PathBuf>,
     },
+    /// Count the instructions of each part of user space, and compare with what is known (no root)
+    Instructions {
+        /// Keep the new figures
+        #[arg(long)]
+        write: bool,
+    },
     /// Write every packet of a router under full load to a file, as `tcpdump -w` does
     Record {
         /// Packets in each round
@@ -67,6 +74,7 @@ pub(crate) enum Args {
 /// Builds what is measured, and measures.
 pub(crate) fn run(args: &Args) -> Result<()> {
     match args {
+        Args::Instructions { write } => instructions::run(*write),
         Args::Forward {
             packets,
             rounds,

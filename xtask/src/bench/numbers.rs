@@ -43,7 +43,8 @@ mod tests {
     fn the_middle_of_an_even_number_lies_between() {
         let spread = Spread::of([4.0, 1.0, 3.0, 2.0]);
         assert_eq!((spread.low, spread.median, spread.high), (1.0, 2.5, 4.0));
-        assert_eq!(Spread::of([7.0, 5.0, 6.0]).median, 6.0);
+        let odd = Spread::of([7.0, 5.0, 6.0]);
+        assert_eq!((odd.low, odd.median, odd.high), (5.0, 6.0, 7.0));
         assert_eq!(Spread::of([]), Spread::default());
     }
 }

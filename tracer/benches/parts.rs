@@ -3,6 +3,7 @@
 //! `cargo bench -p tracer --bench parts` prints times. `parts NAME TIMES` does one of them so often and
 //! prints nothing: `cargo xtask bench instructions` counts what that takes.
 #![expect(clippy::print_stdout, reason = "a program that prints figures")]
+#![expect(clippy::unwrap_used, reason = "what it is given is its own")]
 
 use std::{
     collections::BTreeMap,

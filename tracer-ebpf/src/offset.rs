@@ -81,6 +81,7 @@ offsets! {
     NhcFamily = "fib_nh_common.nhc_family",
     NhcDev = "fib_nh_common.nhc_dev",
     NhcOif = "fib_nh_common.nhc_oif",
+    NhcScope = "fib_nh_common.nhc_scope",
     NhcGwFamily = "fib_nh_common.nhc_gw_family",
     NhcGw = "fib_nh_common.nhc_gw",
     FlowOif = "flowi_common.flowic_oif",

@@ -45,6 +45,8 @@ pub(crate) fn ends() -> Result<Vec<Case>> {
         results::forwarded(),
         results::local(),
         results::delivered(),
+        results::delivered_by_rule(0),
+        results::delivered_by_rule(1),
         results::too_big(),
         several::heard(0),
         several::heard(1),

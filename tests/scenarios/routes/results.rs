@@ -100,17 +100,28 @@ pub(crate) fn local() -> Case {
     refused("refused local", "n1", &["lookup", "inferred"])
 }
 
-/// Delivered on the node: its address, and a broadcast.
+/// Delivered on the node: its address, one of a network that is all its own, and a broadcast.
 pub(crate) fn delivered() -> Case {
-    let mut case = Case::new("delivered", lab::node("del"));
-    for (dst, src) in ["10.1.0.1", "fd01::1"].into_iter().zip(A) {
-        case = case.echo("n1", dst).flow(
-            lab::udp("own", "a", Udp::to(&lab::at(dst, 7)), (Some(src), dst)).request(
-                Wanted::ends()
-                    .decision(json!({"type": "local", "rule": 0, "table": 255, "how": "inferred"}))
-                    .also(json!({"outcome": "delivered"})),
-            ),
-        );
+    let lab = lab::node("del")
+        .sysctl("n1", "net.ipv6.ip_nonlocal_bind=1")
+        .ip("n1", "route add local 10.66.0.0/24 dev lo")
+        .ip("n1", "route add local fd66::/64 dev lo");
+    let mut case = Case::new("delivered", lab);
+    for (name, all) in [
+        ("own", ["10.1.0.1", "fd01::1"]),
+        ("network", ["10.66.0.7", "fd66::7"]),
+    ] {
+        for (dst, src) in all.into_iter().zip(A) {
+            let local = json!({"type": "local", "rule": 0, "table": 255, "gateway": null,
+                "errno": 0, "how": "lookup"});
+            case = case.echo("n1", dst).flow(
+                lab::udp(name, "a", Udp::to(&lab::at(dst, 7)), (Some(src), dst)).request(
+                    Wanted::ends()
+                        .decision(local)
+                        .also(json!({"outcome": "delivered"})),
+                ),
+            );
+        }
     }
     // nobody listens to a broadcast: it ends at the socket lookup, with its dst. (The sender's own
     // copy comes back to it and is counted there.)
@@ -119,6 +130,27 @@ pub(crate) fn delivered() -> Case {
         lab::udp("broadcast", "a", udp, (Some(A[0]), "10.1.0.255")).request(
             Wanted::uncounted()
                 .decision(json!({"type": "broadcast", "rule": 0, "table": 255, "how": "lookup"})),
+        ),
+    )
+}
+
+/// To addresses that a rule makes the node's own, for one sender, as transparent proxies have it.
+pub(crate) fn delivered_by_rule(family: usize) -> Case {
+    let lab = lab::node("dbr")
+        .rule("n1", "from 10.1.0.2 to 10.67.0.0/24 table 100 pref 500")
+        .rule("n1", "from fd01::2 to fd67::/64 table 100 pref 500")
+        .ip("n1", "route add local 0.0.0.0/0 dev lo table 100")
+        .ip("n1", "route add local ::/0 dev lo table 100");
+    let (any, dst) = [("0.0.0.0", "10.67.0.9"), ("::", "fd67::9")][family];
+    // the answer has another source
+    let udp = Udp::to(&lab::at(dst, 7)).wait(std::time::Duration::from_millis(50));
+    let local = json!({"type": "local", "rule": 500, "table": 100, "gateway": null, "errno": 0,
+        "how": "lookup"});
+    Case::new("delivered by rule", lab).echo("n1", any).flow(
+        lab::udp("udp", "a", udp, (Some(A[family]), dst)).request(
+            Wanted::ends()
+                .decision(local)
+                .also(json!({"outcome": "delivered"})),
         ),
     )
 }
@@ -165,5 +197,7 @@ fn refused_to_a_socket_of_the_node() -> Result<()> {
 
 #[test]
 fn delivered_here() -> Result<()> {
-    delivered().run(Load::Quiet)?.agree()
+    delivered().run(Load::Quiet)?.agree()?;
+    delivered_by_rule(0).run(Load::Quiet)?.agree()?;
+    delivered_by_rule(1).run(Load::Quiet)?.agree()
 }

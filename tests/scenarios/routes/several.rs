@@ -39,11 +39,13 @@ fn taken() -> Vec<ToMany> {
     let not_told = || json!({"outcome": "unknown", "why": TO_MANY});
     let delivered = json!({"outcome": "delivered"});
     let [all_hosts, routers] = GROUPS;
-    let table = |kind| by_table(kind, "inferred");
+    let table = |kind| by_table(kind, "lookup");
     let address = |kind| by_address(kind, "inferred");
+    // the event of IPv4 does not tell it from a unicast route
+    let broadcast = by_table("broadcast", "inferred");
     vec![
         ("anycast6", ANYCAST, 7, table("anycast"), delivered),
-        ("broadcast4", NETWORK, 7, table("broadcast"), not_told()),
+        ("broadcast4", NETWORK, 7, broadcast, not_told()),
         ("limited4", LIMITED, 7, address("broadcast"), not_told()),
         ("multicast4", all_hosts, 7, address("multicast"), not_told()),
         ("multicast6", routers, 7, table("multicast"), not_told()),

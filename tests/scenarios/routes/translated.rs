@@ -29,7 +29,7 @@ fn topology(name: &str) -> Topology {
         .route("n1", "fd96::/64 via fd03::2")
 }
 
-/// kube-proxy's: a service in front of the far address (port 80) and of the client itself (82), and
+/// kube-proxy's: a service in front of the far address (port 80) and of the client itself (82), one in front of the node itself (83), and
 /// masquerade of what is sent to port 7 from port 7302 and of what comes back to its sender.
 fn rules(family: usize) -> String {
     let table = ["ip", "ip6"][family];
@@ -39,6 +39,8 @@ fn rules(family: usize) -> String {
         lab::at(far, 7),
         lab::at(client, 7)
     );
+    let own = lab::at(IN[family], 7);
+    let dnat = format!("{dnat}  {table} daddr {service} udp dport 83 dnat to {own}\n");
     format!(
         "table {table} kube {{\n chain pre {{\n  type nat hook prerouting priority -100\n{dnat} }}\n \
          chain out {{\n  type nat hook output priority -100\n{dnat} }}\n \
@@ -119,6 +121,17 @@ pub(crate) fn services() -> Case {
                 request: to_client(),
                 reply: Some(to_client()),
             },
+            // to the node itself; the lookup was for an address that its packets did not come in with
+            Conversation {
+                name: name("here"),
+                from: "a",
+                begins: ends((a, 7305), (service, 83)),
+                goes_on: ends((a, 7305), (IN[family], 7)),
+                request: Wanted::ends()
+                    .decision(json!({"type": "local", "rule": 0, "table": 255, "how": "inferred"}))
+                    .also(json!({"outcome": "delivered"})),
+                reply: Some(to_client()),
+            },
             // the source was chosen for the way to the service
             Conversation {
                 name: name("own"),
@@ -129,13 +142,13 @@ pub(crate) fn services() -> Case {
                 reply: None,
             },
         ];
-        case = case.echo("b1", far).echo("a", a);
+        case = case.echo("b1", far).echo("a", a).echo("n1", IN[family]);
         for conversation in all {
             let sport = u16::try_from(conversation.begins["sport"].as_u64().unwrap_or(0));
-            let port = if conversation.name.starts_with("hairpin") {
-                82
-            } else {
-                80
+            let port = match conversation.name.get(..4) {
+                Some("hair") => 82,
+                Some("here") => 83,
+                _ => 80,
             };
             let to = if conversation.name.starts_with("masquerade") {
                 lab::at(far, 7)

@@ -5,7 +5,7 @@ use tracer_abi::{
     counter::Counter,
     drop::{IcmpRecord, IcmpValue},
     flow::{CHANGE_NAT, CHANGE_NEW, CHANGE_OUTER, CHANGE_ROUTE, FlowRecord, FlowValue},
-    key::{DIR_OUT, FlowKey, PROTO_ICMP, PROTO_ICMPV6},
+    key::{DIR_IN, DIR_OUT, FlowKey, PROTO_ICMP, PROTO_ICMPV6},
     nat::Nat,
     record::{KIND_FLOW, KIND_ICMP_ERROR, KIND_PACKET, PacketRecord},
 };
@@ -100,6 +100,7 @@ fn update(w: &mut Work, v: &mut FlowValue, s: &Seen) {
     if v.max_len < len {
         v.max_len = len;
     }
+    w.undecided = s.dir == DIR_IN && v.route.how == 0;
     let mut change = 0;
     let entry = conntrack::entry(s.nfct);
     if s.dir == DIR_OUT
@@ -155,6 +156,7 @@ fn insert(w: &mut Work, s: &Seen) {
     } else {
         w.route = tracer_abi::route::Route::default();
         w.nat = Nat::default();
+        w.undecided = true;
     }
     w.value = FlowValue {
         packets: u64::from(s.segs),

@@ -213,6 +213,12 @@ fn fits(slot: &LookupSlot, a: &Asked<'_>, saddr: &[u8; 16], by: By, now: u64) ->
         && same_ports(slot, a)
 }
 
+/// The first four bytes behind its header are two ports.
+#[inline(always)]
+pub(super) fn with_ports(proto: u8) -> bool {
+    proto == PROTO_TCP || proto == PROTO_UDP || proto == PROTO_SCTP
+}
+
 /// Not the lookup of another protocol or port, as far as both say theirs.
 #[inline(always)]
 fn same_ports(slot: &LookupSlot, a: &Asked<'_>) -> bool {
@@ -223,7 +229,7 @@ fn same_ports(slot: &LookupSlot, a: &Asked<'_>) -> bool {
         return false;
     }
     let echo = a.sport != 0 && (a.proto == PROTO_ICMP || a.proto == PROTO_ICMPV6);
-    let with_ports = a.proto == PROTO_TCP || a.proto == PROTO_UDP || a.proto == PROTO_SCTP;
+    let with_ports = with_ports(a.proto);
     let source = slot.sport == 0 || slot.sport == a.sport;
     let destination = slot.dport == 0 || slot.dport == a.dport;
     (source || !(with_ports || echo)) && (destination || !with_ports)
@@ -382,7 +388,7 @@ fn fib_info(slot: &LookupSlot) -> u64 {
 
 /// Local and main share one trie until the first rule is added: the event says main for both.
 #[inline(always)]
-fn table(slot: &LookupSlot, kind: u8) -> u32 {
+pub(super) fn table(slot: &LookupSlot, kind: u8) -> u32 {
     if slot.table != TABLE_MAIN || (kind != LOCAL && kind != BROADCAST) {
         return slot.table;
     }

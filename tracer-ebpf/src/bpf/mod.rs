@@ -12,5 +12,6 @@ mod lookup;
 mod maps;
 mod packet;
 mod skb;
+mod stay;
 mod tunnel_key;
 mod work;

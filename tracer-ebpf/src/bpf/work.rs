@@ -70,6 +70,8 @@ pub(super) struct Work {
     pub(super) mark: u32,
     /// It was dropped in a pod.
     pub(super) edge: bool,
+    /// What came in by this key has no decision yet, which a lookup may give.
+    pub(super) undecided: bool,
     /// Only the flow that this ICMP error complains about is wanted, not the error's own.
     pub(super) error_only: bool,
 }

@@ -116,7 +116,8 @@ impl Decoder {
                 changed: (value.changed_ns != 0).then_some(KtimeNs(value.changed_ns)),
                 ..decision
             }),
-            _ => None,
+            // a lookup said that it stays on this node
+            _ => route::decision(&value.route)?,
         };
         let body = Body::Hop(HopSample {
             nat: convert::nat(&key.tuple, &value.nat)?,

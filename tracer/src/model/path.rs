@@ -237,7 +237,7 @@ fn dropped_by(draft: &Draft) -> Option<RouteDecision> {
             .chain
             .iter()
             .flat_map(Chain::legs)
-            .any(|l| l.route.is_some())
+            .any(|l| l.key.dir == Dir::Out && l.route.is_some())
     };
     error.map(named_by_errno).or_else(|| {
         if routed() {
@@ -311,7 +311,11 @@ fn failed(failure: &RouteFailure) -> RouteDecision {
     }
 }
 
+/// By the lookup that was made for the packets, else by the configuration.
 fn local_delivery(draft: &Draft, topology: &Topology) -> Option<RouteDecision> {
+    if let Some(seen) = seen_to_stay(draft) {
+        return Some(seen);
+    }
     let (kind, dev) = match delivered_by(draft, topology) {
         Some(dev) => (RouteKind::Local, Some(dev)),
         None => to_several(draft, topology)?,
@@ -321,6 +325,18 @@ fn local_delivery(draft: &Draft, topology: &Topology) -> Option<RouteDecision> {
         dev,
         ..RouteDecision::unknown(How::Inferred)
     })
+}
+
+/// The lookup for packets that came in and stayed: that they do. An underlay's says nothing about the
+/// packet inside.
+fn seen_to_stay(draft: &Draft) -> Option<RouteDecision> {
+    let chain = draft.chain.as_ref()?;
+    if chain.exits().next().is_some() {
+        return None;
+    }
+    let last = chain.steps.iter().filter(|s| s.leaf).map(|s| &s.leg);
+    last.filter(|l| l.is_in() && l.key.encap.is_none())
+        .find_map(|l| l.route)
 }
 
 /// An address that is this node's among others': broadcast, multicast, anycast. By the
@@ -362,13 +378,18 @@ pub(super) fn to_several(
     several.then(|| (route.kind, route.nexthops.first().and_then(|n| n.dev)))
 }
 
-/// The device that has the destination address, when the packets came in and stayed.
+/// The device that has the destination address, or that the local route names, when the packets came
+/// in and stayed.
 pub(super) fn delivered_by(draft: &Draft, topology: &Topology) -> Option<Ifindex> {
     let chain = draft.chain.as_ref()?;
     if chain.exits().next().is_some() {
         return None;
     }
     let inventory = topology.inventory.netns.get(&draft.scope.netns)?;
-    let owner = inventory.owner_for(draft.routed().dst, draft.scope.dev)?;
-    Some(owner.ifindex)
+    let owner = inventory.owner_for(draft.routed().dst, draft.scope.dev);
+    owner.map(|link| link.ifindex).or_else(|| {
+        // a local route to a whole network (`ip route add local …`)
+        let seen = seen_to_stay(draft)?;
+        seen.dev.filter(|_| seen.kind == RouteKind::Local)
+    })
 }

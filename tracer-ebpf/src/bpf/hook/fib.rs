@@ -22,6 +22,7 @@ use crate::bpf::{
     kmem::{ld, read},
     lookup,
     maps::{ROUTE_FAILS, count, last_rx, lookup_work, netns_scope, off},
+    stay,
     work::LookupWork,
 };
 
@@ -35,6 +36,12 @@ const AF_INET6: u8 = 10;
 const ECN: u8 = 3;
 /// `flowi_common.flowic_iif` of an output lookup.
 const IIF_OUTPUT: u32 = 1;
+/// `RTN_LOCAL`, `RTN_ANYCAST` and `RTN_MULTICAST` of `linux/rtnetlink.h`.
+const LOCAL: u8 = 2;
+const ANYCAST: u8 = 4;
+const MULTICAST: u8 = 5;
+/// The scope of the next hop of a local route, and of no other (`fib_create_info()`).
+const RT_SCOPE_NOWHERE: u8 = 255;
 /// `FLOWI_FLAG_ANYSRC` of `net/flow.h`.
 const FLOWI_FLAG_ANYSRC: u8 = 1;
 
@@ -93,6 +100,10 @@ fn tracer_fib4(ctx: BtfTracePointContext) -> i32 {
             gateway4(l, nhc);
         }
         (l.dport, l.sport) = ports(flow + off(Off::Flow4Uli));
+        // the event does not name the type
+        if iif != IIF_OUTPUT && nhc != 0 && ld::<u8>(nhc, Off::NhcScope) == RT_SCOPE_NOWHERE {
+            stay::delivered(l, LOCAL);
+        }
         keep(w);
     }
     0
@@ -151,6 +162,9 @@ fn tracer_fib6(ctx: BtfTracePointContext) -> i32 {
         let table = ctx.arg::<*const u8>(2) as usize;
         l.table = ld(table, Off::Table6Id);
         (l.dport, l.sport) = ports(flow + off(Off::Flow6Uli));
+        if iif != IIF_OUTPUT && of_table != 0 && matches!(kind, LOCAL | ANYCAST | MULTICAST) {
+            stay::delivered(l, kind);
+        }
         keep(w);
     }
     0

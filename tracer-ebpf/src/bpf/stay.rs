@@ -1,0 +1,55 @@
+//! Packets that end on this node, at a socket: the lookup that said so.
+//!
+//! Nothing else tells of them: no hook sees them again. The packet was received on this CPU just
+//! before it was looked up, and its flow is still in the working memory of the hook that saw it.
+
+use tracer_abi::route::{ASKED, LookupSlot, ROUTE_LOOKUP, Route};
+
+use super::{
+    lookup::{same, table, with_ports},
+    maps::{FLOWS, work},
+    work::Hook,
+};
+
+/// The lookup, which had the result `kind`, is about the packet that this CPU received last: its flow
+/// is delivered here. Once for each flow: only a flow without a decision is looked for.
+///
+/// A packet that is not the last one of a list has no such luck, and neither have those that find
+/// their socket without a lookup; what is not seen is worked out from the configuration.
+#[inline(always)]
+pub(super) fn delivered(l: &LookupSlot, kind: u8) {
+    let Some(w) = work(Hook::Receive) else { return };
+    let (key, p) = (&w.key, &w.packet);
+    if !w.undecided || key.ifindex != l.iif || key.netns != l.netns || p.outer.family != 0 {
+        return;
+    }
+    let t = &key.tuple;
+    let other = |asked: u16, has: u16| asked != 0 && asked != has;
+    if !same(&t.saddr, &l.saddr)
+        || !same(&t.daddr, &l.daddr)
+        || (l.proto != 0 && l.proto != t.proto)
+        || (with_ports(l.proto) && (other(l.sport, t.sport) || other(l.dport, t.dport)))
+    {
+        return;
+    }
+    w.undecided = false;
+    let Some(v) = FLOWS.get_ptr_mut(key) else {
+        return;
+    };
+    w.route = Route {
+        oif: l.oif,
+        table: table(l, kind),
+        metric: l.metric,
+        asked_mark: l.mark,
+        asked_uid: l.uid,
+        asked_oif: l.bound,
+        prefix_len: 255,
+        kind,
+        how: ROUTE_LOOKUP,
+        asked_tos: l.tos,
+        asked: ASKED,
+        ..Route::default()
+    };
+    // SAFETY: a map value; of what came in nothing else writes the route.
+    unsafe { (*v).route = w.route };
+}

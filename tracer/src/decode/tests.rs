@@ -227,13 +227,28 @@ fn a_flow_is_decoded() {
 }
 
 #[test]
-fn what_comes_in_has_no_decision_and_no_in_device() {
+fn what_comes_in_has_no_decision_but_that_it_stays_and_no_in_device() {
     let mut record = flow_record();
     record.key.dir = DIR_IN;
-    let Body::Hop(hop) = body(&bytes(KIND_FLOW, &record)) else {
-        panic!("no hop")
-    };
-    assert_eq!((hop.route, hop.key.in_dev), (None, None));
+    for (route, expected) in [
+        (Route::default(), None),
+        (
+            Route {
+                kind: 2,
+                table: 255,
+                how: ROUTE_LOOKUP,
+                ..Route::default()
+            },
+            Some((RouteKind::Local, Some(255), How::Lookup)),
+        ),
+    ] {
+        record.value.route = route;
+        let Body::Hop(hop) = body(&bytes(KIND_FLOW, &record)) else {
+            panic!("no hop")
+        };
+        let decision = hop.route.map(|r| (r.kind, r.table, r.how));
+        assert_eq!((decision, hop.key.in_dev), (expected, None));
+    }
 }
 
 #[rstest]

@@ -28,6 +28,24 @@ fn no_route_for_forwarded_packets() {
     assert_eq!(lab.path(&flow.forward), "in lxc-p1 3 | none errno 101");
 }
 
+/// The address is nobody's by the configuration; the lookup knows better, until the packets leave.
+#[test]
+fn a_lookup_says_that_packets_stay() {
+    let (mut lab, _) = node();
+    let tuple = udp("10.244.1.10", 4000, "10.66.0.7", 7);
+    let dev = lab.dev("eth0");
+    lab.comes(tuple, "lxc-p1", 3).route = Some(route(RouteKind::Local, Some(dev)));
+    let snapshot = lab.later();
+    let flow = only(&snapshot);
+    assert_eq!(lab.outcome(&flow.forward), "delivered");
+    assert_eq!(lab.path(&flow.forward), "in lxc-p1 3 | local dev eth0");
+    lab.leaves(tuple, "lxc-p1", "eth0", 3);
+    let snapshot = lab.later();
+    let flow = only(&snapshot);
+    assert_ne!(lab.outcome(&flow.forward), "delivered");
+    assert!(!lab.path(&flow.forward).contains("local"));
+}
+
 #[test]
 fn no_route_for_a_local_sender_is_a_flow_without_packets() {
     let (mut lab, pod) = node();

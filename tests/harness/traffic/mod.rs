@@ -8,6 +8,7 @@ pub mod burst;
 mod cpu;
 mod echo;
 pub mod frame;
+pub mod mroute;
 mod noise;
 pub mod offload;
 mod ping;

@@ -4,8 +4,8 @@ use anyhow::Result;
 use harness::confusion::Case;
 
 use crate::{
-    batch, forwarding, l2, local_output, multipath, neighbour, optional, policy, results, ring,
-    several, source, translated,
+    batch, forwarding, l2, local_output, multicast, multipath, neighbour, optional, policy, ports,
+    results, ring, several, source, translated,
 };
 
 /// Forwarding, and what the node sends.
@@ -15,6 +15,7 @@ pub(crate) fn ways() -> Result<Vec<Case>> {
         forwarding::plain(),
         forwarding::changed(),
         forwarding::moved(),
+        multicast::forwarded(),
         multipath::ecmp(),
         multipath::local_ecmp(),
         multipath::group(),
@@ -36,6 +37,7 @@ pub(crate) fn rules() -> Vec<Case> {
         policy::forwarded_mark(),
         policy::sockets(),
         policy::ambiguous(),
+        ports::by_port(),
     ]
 }
 

@@ -270,6 +270,13 @@ fn in_a_vrf() -> Result<()> {
     for id in ["wrong-egress", "duplicate-default"] {
         expect::no_finding(&ran.report, id)?;
     }
+    // the error messages that the node sent back were looked up as well, and found their way
+    for flow in ran.report["flows"].as_array().context("no flows")? {
+        ensure!(
+            flow["route_failures"] == json!([]),
+            "nothing that the node sends has no route: {flow}"
+        );
+    }
     for family in 0..2 {
         for (short, sport) in [('r', 7101), ('b', 7102)] {
             let (one, two) = (format!("{short}1"), format!("{short}2"));

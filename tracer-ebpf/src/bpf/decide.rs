@@ -14,6 +14,7 @@ use super::{
     kmem::read,
     lookup::{self, Asked},
     maps::work_of,
+    validation,
 };
 
 /// Reads the decision of an outgoing packet into `w.route`; `w.nat` says how it was translated.
@@ -27,7 +28,10 @@ pub(super) extern "C" fn tracer_decide(hook: u32, dst: u64, netns: u32, iif: u32
         asked.saddr = &w.nat.saddr;
         asked.sport = w.nat.sport;
     }
-    lookup::join(&mut w.route, &asked, w.now);
+    w.before = w.route;
+    if !lookup::join(&mut w.route, &asked, w.now) {
+        w.route = w.before;
+    }
     1
 }
 
@@ -60,7 +64,10 @@ pub(super) extern "C" fn tracer_decide_dropped(
     }
     let asked = Asked::of(&w.packet, netns, iif, w.mark);
     if w.route.how & ROUTE_NO_DST == 0 {
-        lookup::join(&mut w.route, &asked, w.now);
+        w.before = w.route;
+        if !lookup::join(&mut w.route, &asked, w.now) {
+            w.route = w.before;
+        }
         return 1;
     }
     // dropped before routing was done: source validation looks the reverse way
@@ -68,7 +75,7 @@ pub(super) extern "C" fn tracer_decide_dropped(
         prefix_len: 255,
         ..Route::default()
     };
-    lookup::reverse(&mut back, &asked);
+    validation::reverse(&mut back, &asked);
     if back.how != 0 {
         w.route = back;
     }

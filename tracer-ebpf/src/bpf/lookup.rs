@@ -12,13 +12,13 @@ use tracer_abi::{
     parse::Packet,
     route::{
         ABOUT_OUTPUT, ASKED, ASKED_ANY_SOURCE, LookupSlot, ROUTE_DST, ROUTE_LOOKUP,
-        ROUTE_OTHER_NEXTHOP, ROUTE_REVERSED, Route,
+        ROUTE_OTHER_NEXTHOP, Route,
     },
 };
 
 use super::{
     kmem::read,
-    maps::{last_lookup, lookup_slot, set_last_lookup},
+    maps::{lookup_slot, set_last_lookup},
 };
 
 /// A lookup older than this belongs to another packet: batches are done within microseconds.
@@ -27,7 +27,7 @@ const MAX_AGE_NS: u64 = 100_000_000;
 /// another packet's.
 const MARK_AGE_NS: u64 = 1_000_000;
 /// `flowi_common.flowic_iif` of an output lookup: loopback.
-const IIF_OUTPUT: u32 = 1;
+pub(super) const IIF_OUTPUT: u32 = 1;
 /// `RTN_LOCAL`, `RTN_BROADCAST` and `RTN_ANYCAST` of `linux/rtnetlink.h`.
 const LOCAL: u8 = 2;
 const BROADCAST: u8 = 3;
@@ -35,8 +35,8 @@ const ANYCAST: u8 = 4;
 /// `RT_TABLE_MAIN` and `RT_TABLE_LOCAL`.
 const TABLE_MAIN: u32 = 254;
 const TABLE_LOCAL: u32 = 255;
-const EAGAIN: u32 = 11;
-const ENETUNREACH: u32 = 101;
+pub(super) const EAGAIN: u32 = 11;
+pub(super) const ENETUNREACH: u32 = 101;
 const AF_INET6: u8 = 10;
 const KERNEL: u64 = 1 << 63;
 
@@ -138,22 +138,6 @@ pub(super) fn keep(s: &LookupSlot) -> bool {
     }
     set_last_lookup(of_task, at);
     missed
-}
-
-/// Recognises what source validation looks up: the way back of the packet that was looked up just
-/// before, without a protocol unless a rule asks for ports. Nothing leaves by it.
-#[inline(always)]
-pub(super) fn tell_reversed(s: &mut LookupSlot) {
-    if s.iif != IIF_OUTPUT || s.proto != 0 {
-        return;
-    }
-    let Some(last) = last_lookup() else { return };
-    let back = last.iif > IIF_OUTPUT && same(&last.saddr, &s.daddr) && same(&last.daddr, &s.saddr);
-    // the next table of the same walk
-    let again = last.reversed != 0 && same(&last.saddr, &s.saddr) && same(&last.daddr, &s.daddr);
-    if last.netns == s.netns && (back || again) {
-        (s.reversed, s.task) = (1, 0);
-    }
 }
 
 #[inline(always)]
@@ -281,16 +265,19 @@ fn of_packet(route: &mut Route, a: &Asked<'_>, now: u64) -> Option<*mut LookupSl
     slot
 }
 
-/// Adds what the lookup of this packet says to the decision read from its dst entry.
+/// Adds what the lookup of this packet says to the decision read from its dst entry. False when another
+/// task took the place meanwhile: what was added is of two lookups then, and of no use.
 #[inline(always)]
-pub(super) fn join(route: &mut Route, a: &Asked<'_>, now: u64) {
+pub(super) fn join(route: &mut Route, a: &Asked<'_>, now: u64) -> bool {
     let Some(place) = of_packet(route, a, now) else {
-        return;
+        return true;
     };
     // SAFETY: as in `find`.
     let slot = unsafe { &*place };
+    // SAFETY: a member of the place.
+    let taken = unsafe { (&raw const (*place).ts_ns).read_volatile() };
     if route.how & ROUTE_DST != 0 && !agree(route, slot, a) {
-        return;
+        return true;
     }
     if slot.task != 0 && slot.sport == 0 {
         // from here on it is this flow's
@@ -299,6 +286,12 @@ pub(super) fn join(route: &mut Route, a: &Asked<'_>, now: u64) {
     }
     route.how |= ROUTE_LOOKUP;
     merge(route, slot, a);
+    // SAFETY: members of the place, and a helper without arguments.
+    unsafe {
+        let task = (&raw const (*place).task).read_volatile();
+        let time = (&raw const (*place).ts_ns).read_volatile();
+        task == 0 || (time == taken && task == bpf_get_current_task())
+    }
 }
 
 /// What was asked, and what of the answer is not known otherwise.
@@ -395,24 +388,5 @@ pub(super) fn table(slot: &LookupSlot, kind: u8) -> u32 {
     match fib_info(slot) {
         0 => TABLE_LOCAL,
         info => read(info, Off::FibInfoTable),
-    }
-}
-
-/// The reversed lookup that source validation made for a packet that ended before it had a dst: the
-/// device that `rp_filter` expected it on. It is the last lookup of this CPU, or the packet ended
-/// before one was made.
-#[inline(always)]
-pub(super) fn reverse(route: &mut Route, a: &Asked<'_>) {
-    let Some(slot) = last_lookup() else { return };
-    if slot.netns != a.netns || !same(&slot.saddr, a.daddr) || !same(&slot.daddr, a.saddr) {
-        return;
-    }
-    route.how |= ROUTE_LOOKUP | ROUTE_REVERSED;
-    route.oif = slot.oif;
-    if slot.errno == EAGAIN {
-        route.error = ENETUNREACH;
-    } else {
-        route.error = slot.errno;
-        route.table = slot.table;
     }
 }

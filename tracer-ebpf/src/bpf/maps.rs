@@ -89,6 +89,8 @@ struct Last {
     netns: u32,
     /// Place of the last lookup since then, plus one; 0 for none.
     lookup: u32,
+    /// Table that the last walk of source validation with ports began with.
+    reversed_from: u32,
 }
 
 /// Tunnel keys of packets on their way through this CPU.
@@ -253,7 +255,7 @@ pub(super) fn is_tunnel(ifindex: u32) -> bool {
 pub(super) fn set_last_rx(netns: u32) {
     if let Some(p) = LAST.get_ptr_mut(0) {
         // SAFETY: this CPU's own element.
-        unsafe { *p = Last { netns, lookup: 0 } };
+        unsafe { ((*p).netns, (*p).lookup) = (netns, 0) };
     }
 }
 
@@ -270,6 +272,14 @@ pub(super) fn set_last_lookup(of_task: bool, place: u32) {
         // SAFETY: this CPU's own element.
         unsafe { (*p).lookup = if of_task { place | OF_TASK } else { place } };
     }
+}
+
+/// Where to keep the table that a walk of source validation began with.
+#[inline(always)]
+pub(super) fn reversed_from() -> Option<*mut u32> {
+    // SAFETY: this CPU's own element.
+    LAST.get_ptr_mut(0)
+        .map(|p| unsafe { &raw mut (*p).reversed_from })
 }
 
 /// The last lookup on this CPU since a packet was received.

@@ -14,4 +14,5 @@ mod packet;
 mod skb;
 mod stay;
 mod tunnel_key;
+mod validation;
 mod work;

@@ -47,6 +47,8 @@ pub(super) struct Work {
     pub(super) key: FlowKey,
     pub(super) value: FlowValue,
     pub(super) route: Route,
+    /// The decision as the dst entry has it.
+    pub(super) before: Route,
     pub(super) drop_key: DropKey,
     pub(super) drop: DropValue,
     pub(super) icmp_key: IcmpKey,

@@ -22,7 +22,7 @@ use crate::bpf::{
     kmem::{ld, read},
     lookup,
     maps::{ROUTE_FAILS, count, last_rx, lookup_work, netns_scope, off},
-    stay,
+    stay, validation,
     work::LookupWork,
 };
 
@@ -287,11 +287,12 @@ fn current_netns() -> u32 {
 /// Puts the lookup where the packet will find it, and keeps account of failed walks.
 #[inline(always)]
 fn keep(w: &mut LookupWork) {
-    lookup::tell_reversed(&mut w.slot);
+    validation::tell_reversed(&mut w.slot);
     let l = &w.slot;
     let missed = lookup::keep(l);
-    // a program's lookup is for a packet that came in: no local sender asked
-    if l.iif != IIF_OUTPUT || l.by_program != 0 || l.proto == 0 || is_multicast(l) {
+    // a program's lookup and source validation's are for a packet that came in: no local sender asked
+    let asked = l.iif == IIF_OUTPUT && l.by_program == 0 && l.reversed == 0 && l.proto != 0;
+    if !asked || is_multicast(l) {
         return;
     }
     if l.errno == 0 && !missed {

@@ -13,7 +13,7 @@ use aya_ebpf::{
 };
 use tracer_abi::{
     counter::Counter,
-    key::{FAMILY_IPV4, FAMILY_IPV6, Tuple},
+    key::{FAMILY_IPV4, FAMILY_IPV6, PROTO_ICMPV6, Tuple},
     offset::{ABSENT, Off},
     route::{FailKey, FailValue, LookupSlot},
 };
@@ -292,7 +292,7 @@ fn keep(w: &mut LookupWork) {
     let missed = lookup::keep(l);
     // a program's lookup and source validation's are for a packet that came in: no local sender asked
     let asked = l.iif == IIF_OUTPUT && l.by_program == 0 && l.reversed == 0 && l.proto != 0;
-    if !asked || is_multicast(l) {
+    if !asked || is_multicast(l) || is_for_source(l) {
         return;
     }
     if l.errno == 0 && !missed {
@@ -304,6 +304,14 @@ fn keep(w: &mut LookupWork) {
     } else {
         take_back(w);
     }
+}
+
+/// Before IPv6 makes an error message it looks for the source that a route prefers, without type and without
+/// the VRF (`icmpv6_rt_has_prefsrc()`); what is sent is looked up again, with both. No message is of
+/// type 0.
+#[inline(always)]
+fn is_for_source(s: &LookupSlot) -> bool {
+    s.proto == PROTO_ICMPV6 && s.family == FAMILY_IPV6 && s.dport == 0
 }
 
 #[inline(always)]

@@ -2,6 +2,7 @@
 //! remedy, and the rest goes on. And what tracer gives up itself.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
@@ -168,11 +169,30 @@ fn lockdown_is_named() -> Result<()> {
     Ok(())
 }
 
-/// Once everything is attached, `check` and `watch` are nobody's.
+/// Once everything is attached, `check` and `watch` are nobody's, and so is `record` into one file.
 #[test]
 fn what_is_not_needed_is_given_up() -> Result<()> {
-    let lab = Lab::raise("router", None)?;
-    let tracer = Tracer::start(lab.node(), &CHECK)?;
+    let dir = Dir::new("given-up")?;
+    let file = dir.0.join("a.pcapng").display().to_string();
+    let record = ["record", "-o", "json", "-w", &file, "udp port 7"];
+    for args in [CHECK.as_slice(), record.as_slice()] {
+        let lab = Lab::raise("router", None)?;
+        let tracer = Tracer::start(lab.node(), args)?;
+        is_nobody(&tracer).with_context(|| args.join(" "))?;
+        traces(&lab, tracer).with_context(|| args.join(" "))?;
+    }
+    // what root began is root's, and whole
+    let meta = fs::metadata(&file)?;
+    ensure!((meta.uid(), meta.mode() & 0o777) == (0, 0o600), "{meta:?}");
+    let read = [tracer::binary()?.display().to_string(), "read".to_owned(), file];
+    let read: Vec<&str> = read.iter().map(String::as_str).collect();
+    let text = harness::command::run(&read, "")?;
+    ensure!(text.contains("10.2.0.2"), "{text}");
+    Ok(())
+}
+
+/// Requires another user, few capabilities, and that no thread may open what is root's.
+fn is_nobody(tracer: &Tracer) -> Result<()> {
     let status = harness::deadline::wait_for("another user", END, || {
         let status = fs::read_to_string(format!("/proc/{}/status", tracer.pid()))?;
         Ok(status
@@ -197,7 +217,42 @@ fn what_is_not_needed_is_given_up() -> Result<()> {
         let allowed = inject::open(thread, "/etc/passwd")?;
         ensure!(allowed == Ok(()), "thread {thread}: {allowed:?}");
     }
-    traces(&lab, tracer)
+    Ok(())
+}
+
+/// Restores a setting of the kernel when dropped.
+struct Setting {
+    path: &'static str,
+    before: String,
+}
+
+impl Setting {
+    fn write(path: &'static str, value: &str) -> Result<Self> {
+        let before = fs::read_to_string(path).with_context(|| path.to_owned())?;
+        fs::write(path, value).with_context(|| path.to_owned())?;
+        Ok(Self { path, before })
+    }
+}
+
+impl Drop for Setting {
+    fn drop(&mut self) {
+        drop(fs::write(self.path, self.before.trim()));
+    }
+}
+
+/// No perf event is opened, so that it does not matter who may: the strictest that kernels have.
+#[test]
+fn perf_events_are_forbidden() -> Result<()> {
+    const PATH: &str = "/proc/sys/kernel/perf_event_paranoid";
+    let _set = Setting::write(PATH, "4")?;
+    let lab = Lab::raise("router", None)?;
+    for dropped in ["-sys_admin", "-syslog"] {
+        let check = without(&lab, dropped, &CHECK)?;
+        check.wait_ready(tracer::READY_LIMIT)?;
+        ensure!(fs::read_to_string(PATH)?.trim() == "4", "another value");
+        traces(&lab, check).with_context(|| format!("without {dropped}"))?;
+    }
+    Ok(())
 }
 
 /// A device and a pod that come later are followed all the same.

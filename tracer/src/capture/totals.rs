@@ -1,6 +1,6 @@
 //! Totals that changed, until they are written: once a second, however often they change.
 
-use std::{mem, net::IpAddr};
+use std::{collections::hash_map::Entry, mem, net::IpAddr};
 
 use super::hash::FastMap;
 use crate::event::{
@@ -43,11 +43,24 @@ fn failure(r: &RouteFailure) -> Key {
     Key::RouteFailure(r.tuple, r.netns, r.table, r.errno, r.pid)
 }
 
+/// What is still to be done with a total.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// It is in the file, and is kept for the next one.
+    Written,
+    /// It is to be written.
+    Open,
+    /// It is to be written, and then forgotten: the kernel has no entry of it any more.
+    Last,
+}
+
+/// A total. Behind a pointer because a table is up to twice as large as what is in it.
+type Total = (Box<Event>, State);
+
 /// Totals by what they are about.
 #[derive(Debug, Default)]
 pub(super) struct Totals {
-    /// With a mark for those that are not written yet.
-    all: FastMap<Key, (Event, bool)>,
+    all: FastMap<Key, Total>,
     /// Keep what is written, for the next file of a rotation.
     keep: bool,
     /// Those that are not written yet.
@@ -66,10 +79,7 @@ impl Totals {
 
     /// A total from a scan: to be written.
     pub(super) fn changed(&mut self, event: &Event) {
-        if let Some(key) = Key::of(event) {
-            let before = self.all.insert(key, (event.clone(), true));
-            self.open += usize::from(!before.is_some_and(|(_, open)| open));
-        }
+        self.put(event, State::Open);
     }
 
     /// How many there will be to write at the end, as far as can be told: those that changed, and
@@ -80,39 +90,152 @@ impl Totals {
 
     /// A total that is written at once.
     pub(super) fn written(&mut self, event: &Event) {
-        if self.keep
-            && let Some(key) = Key::of(event)
-        {
-            let before = self.all.insert(key, (event.clone(), false));
-            self.open -= usize::from(before.is_some_and(|(_, open)| open));
+        if self.keep {
+            self.put(event, State::Written);
         }
+    }
+
+    /// The kernel's entry of a total was deleted: it is kept until it is written, and no longer.
+    pub(super) fn forget(&mut self, event: &Event) {
+        let Some(key) = Key::of(event) else { return };
+        if let Entry::Occupied(mut entry) = self.all.entry(key) {
+            if entry.get().1 == State::Written {
+                entry.remove();
+            } else {
+                entry.get_mut().1 = State::Last;
+            }
+        }
+    }
+
+    fn put(&mut self, event: &Event, state: State) {
+        let Some(key) = Key::of(event) else { return };
+        let was_open = match self.all.entry(key) {
+            Entry::Occupied(mut entry) => {
+                let (known, before) = entry.get_mut();
+                known.as_mut().clone_from(event);
+                mem::replace(before, state) != State::Written
+            }
+            Entry::Vacant(entry) => {
+                entry.insert((Box::new(event.clone()), state));
+                false
+            }
+        };
+        self.open -= usize::from(was_open);
+        self.open += usize::from(state != State::Written);
     }
 
     /// What is to be written of a flow before it is forgotten.
     pub(super) fn take(&mut self, key: &HopKey) -> Option<Event> {
-        let (event, open) = self.all.remove(&Key::Hop(*key))?;
+        let (event, state) = self.all.remove(&Key::Hop(*key))?;
+        let open = state != State::Written;
         self.open -= usize::from(open);
-        open.then_some(event)
+        open.then_some(*event)
     }
 
     /// Hands out what is to be written.
     pub(super) fn drain(&mut self, mut each: impl FnMut(&Event)) {
-        for (event, open) in self.all.values_mut() {
-            if mem::take(open) {
+        let keep = self.keep;
+        self.all.retain(|_, (event, state)| {
+            let before = mem::replace(state, State::Written);
+            if before != State::Written {
                 each(event);
             }
-        }
+            keep && before != State::Last
+        });
         self.last = mem::take(&mut self.open);
-        if !self.keep {
-            self.all.clear();
-        }
     }
 
     /// All are to be written again: into a new file.
     pub(super) fn reopen(&mut self) {
-        for (_, open) in self.all.values_mut() {
-            *open = true;
+        for (_, state) in self.all.values_mut() {
+            *state = State::Open;
         }
         self.open = self.all.len();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+    use crate::event::{DropSample, KtimeNs, Proto};
+
+    /// A drop of the flow with this source port.
+    fn drop(sport: u16) -> Event {
+        let any = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        Event {
+            at: KtimeNs(1),
+            body: Body::Drop(DropSample {
+                tuple: Some(Tuple {
+                    proto: Proto::TCP,
+                    src: any,
+                    dst: any,
+                    sport,
+                    dport: 80,
+                    later_fragment: false,
+                }),
+                encap: None,
+                original: None,
+                place: DropPlace {
+                    reason: "NOT_SPECIFIED".into(),
+                    symbol: "tcp_fin".into(),
+                    netns: None,
+                    dev: None,
+                    in_dev: None,
+                },
+                count: 1,
+                bytes: 60,
+                first: KtimeNs(1),
+                last: KtimeNs(1),
+                route: None,
+                mtu: None,
+                max_len: 60,
+                mark: 0,
+                has_sock: true,
+                loss: false,
+            }),
+        }
+    }
+
+    fn written(totals: &mut Totals) -> usize {
+        let mut lines = 0;
+        totals.drain(|_| lines += 1);
+        lines
+    }
+
+    /// Each connection ends with a drop that is no loss: hours of them must not be kept.
+    #[test]
+    fn what_the_kernel_has_no_entry_of_is_written_and_forgotten() {
+        let mut totals = Totals::new(true);
+        for sport in 1..1000 {
+            totals.changed(&drop(sport));
+            totals.forget(&drop(sport));
+            assert_eq!(totals.to_come() - totals.last, 1);
+            assert_eq!(written(&mut totals), 1);
+            assert_eq!(totals.all.len(), 0);
+        }
+    }
+
+    #[test]
+    fn what_is_there_is_written_into_each_file() {
+        let mut totals = Totals::new(true);
+        totals.changed(&drop(1));
+        totals.written(&drop(2));
+        assert_eq!(written(&mut totals), 1);
+        assert_eq!(written(&mut totals), 0);
+        totals.reopen();
+        // one that goes just now is in this file, and not in the next
+        totals.forget(&drop(2));
+        assert_eq!(written(&mut totals), 2);
+        totals.reopen();
+        assert_eq!(written(&mut totals), 1);
+        // and one that comes again is a total like any other
+        totals.changed(&drop(2));
+        totals.forget(&drop(2));
+        totals.changed(&drop(2));
+        assert_eq!(written(&mut totals), 1);
+        totals.reopen();
+        assert_eq!(written(&mut totals), 2);
     }
 }

@@ -227,6 +227,11 @@ impl<W: Write> Writer<W> {
         self.totals.changed(event);
     }
 
+    /// The kernel's entry of a total that is no flow's was deleted: the next file does without it.
+    pub fn forgotten(&mut self, event: &Event) {
+        self.totals.forget(event);
+    }
+
     /// The kernel's entry was deleted: its total is written, and then that.
     pub fn retired(&mut self, key: &HopKey) -> io::Result<()> {
         if let Some(event) = self.totals.take(key) {

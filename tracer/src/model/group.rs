@@ -109,7 +109,9 @@ pub(super) fn build(key: &Tuple, group: &Group, context: Context<'_>) -> Built {
         shown_elsewhere: context.shown_elsewhere,
         ..Built::default()
     };
-    for pair in pairs(key, drafts, topology) {
+    let pairs = pairs(key, drafts, topology);
+    built.flows.reserve_exact(pairs.len());
+    for pair in pairs {
         let (flow, again) = finish(pair, context);
         built.again = built.again.into_iter().chain(again).min();
         built.flows.push(flow);

@@ -98,6 +98,10 @@ impl Store {
             changed
         });
         if changed.is_none() {
+            // most flows have two; the first growth of a vector would make room for four
+            if group.hops.len() == group.hops.capacity() && group.hops.len() < 2 {
+                group.hops.reserve_exact(1);
+            }
             group.hops.push(HopTotals::new(sample, at));
         }
         if let Some(sums) = &mut self.sums {

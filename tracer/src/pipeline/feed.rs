@@ -258,16 +258,17 @@ impl Feed {
         (now, since): (KtimeNs, u64),
         tell: Tell<'_>,
     ) -> Result<(), ProbeError> {
-        let (mut events, mut idle, mut total) = (Vec::new(), Vec::new(), 0);
+        let (mut idle, mut total) = (Vec::new(), 0);
+        // one after the other: all of them at once would be 50 MB at times
         probe.flows.scan(|key, value| {
             total += 1;
             if value.last_ns >= since {
-                events.push(self.flow(key, value, now));
+                let event = self.flow(key, value, now);
+                self.apply(model, [event], tell);
             } else if now.0.saturating_sub(value.last_ns) > FLOW_IDLE_NS {
                 idle.push(*key);
             }
         })?;
-        self.apply(model, events, tell);
         if total < FLOWS_FULL_ENOUGH && self.forget.is_none() {
             return Ok(());
         }
@@ -342,8 +343,15 @@ impl Feed {
                 continue;
             }
             if let Some(value) = probe.drops.take(&key)? {
-                let event = self.decoder.drop(&DropRecord { key, value }, now);
-                self.apply(model, [event], tell);
+                match self.decoder.drop(&DropRecord { key, value }, now) {
+                    Ok(event) => {
+                        self.take(model, &event, tell);
+                        if self.recording {
+                            tell(PipelineEvent::Recording(Recorded::Forgotten(&event)));
+                        }
+                    }
+                    Err(e) => self.lost(&e),
+                }
             }
         }
         Ok(())

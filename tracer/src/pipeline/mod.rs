@@ -49,8 +49,10 @@ pub enum PipelineEvent<'a> {
 pub enum Recorded<'a> {
     /// An entry of the kernel's tables changed.
     Total(&'a Event),
-    /// The kernel's entry was deleted, its total stays.
+    /// The kernel's entry of a flow was deleted, its total stays.
     Retired(&'a HopKey),
+    /// The kernel's entry of a drop was deleted; this was its total.
+    Forgotten(&'a Event),
     /// A packet with its bytes, in the order of the events.
     Packet(&'a RawPacket<'a>),
     /// Packets so far that found the ring buffer full; comes before a snapshot.

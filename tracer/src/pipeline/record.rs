@@ -54,6 +54,10 @@ impl<W: Write> Recorder<W> {
             }
             PipelineEvent::Recording(Recorded::Packet(packet)) => self.writer.packet(packet),
             PipelineEvent::Recording(Recorded::Retired(key)) => self.writer.retired(key),
+            PipelineEvent::Recording(Recorded::Forgotten(event)) => {
+                self.writer.forgotten(event);
+                Ok(())
+            }
             PipelineEvent::Recording(Recorded::Total(event)) => {
                 self.writer.total(event);
                 Ok(())

@@ -45,6 +45,8 @@ pub(super) fn run(options: &Options, command: &RecordCommand, mut out: Output) -
             snaplen: command.snaplen,
             buffer: command.buffer_size,
         }),
+        // the next file is created where perhaps only root may; a command of root's is root's to end
+        drop_root: command.rotate.is_none() && command.command.is_empty(),
         ..options.session(filter.clone())
     };
     let mut job = Job {

@@ -3,7 +3,7 @@
 //! State is one entry per flow of the last snapshot, so the model's bound on flows bounds it.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet, hash_map::Entry},
     net::IpAddr,
     sync::Arc,
 };
@@ -87,8 +87,16 @@ struct Known {
     route: Told,
     unanswered: bool,
     ended: bool,
+    /// The last comparison that had it.
+    round: u64,
+    troubles: Option<Box<Troubles>>,
+}
+
+/// What was told of a flow in trouble. Most flows have none.
+#[derive(Debug, Default)]
+struct Troubles {
     drops: BTreeMap<DropPlace, Told>,
-    icmp: HashMap<(IpAddr, u8, u8, u32), Told>,
+    icmp: BTreeMap<(IpAddr, u8, u8, u32), Told>,
     failures: Told,
 }
 
@@ -96,6 +104,7 @@ struct Known {
 #[derive(Debug, Default)]
 pub struct Changes {
     known: HashMap<FlowId, Known>,
+    round: u64,
     strays: BTreeMap<DropPlace, Told>,
     neigh: HashMap<(IpAddr, u32, u32), Told>,
     findings: HashSet<Identity>,
@@ -107,23 +116,33 @@ impl Changes {
     /// settled, counts within their quiet second.
     pub fn update(&mut self, snapshot: &Snapshot, findings: &[Finding], last: bool) -> Vec<Change> {
         let mut out = Vec::new();
-        let mut before = std::mem::take(&mut self.known);
-        self.known.reserve(snapshot.flows.len());
+        self.round += 1;
         for flow in &snapshot.flows {
             if flow.id.tuple.is_housekeeping() {
                 continue;
             }
-            let known = before.remove(&flow.id);
-            let known = update_flow(known, flow, snapshot.at, last, &mut out);
-            self.known.insert(flow.id, known);
+            let now = Now {
+                at: snapshot.at,
+                round: self.round,
+                last,
+            };
+            match self.known.entry(flow.id) {
+                Entry::Occupied(mut known) => update_flow(known.get_mut(), flow, now, &mut out),
+                Entry::Vacant(place) => {
+                    let known = place.insert(Known::new(flow));
+                    update_flow(known, flow, now, &mut out);
+                }
+            }
         }
-        // the model forgot them
-        out.extend(
-            before
-                .into_values()
-                .filter(|k| k.told && !k.ended)
-                .map(|k| Change::End(k.flow)),
-        );
+        // in place: a second table as large would be there for a moment
+        self.known.retain(|_, k| {
+            let here = k.round == self.round;
+            if !here && k.told && !k.ended {
+                // the model forgot it
+                out.push(Change::End(k.flow.clone()));
+            }
+            here
+        });
         self.rest(snapshot, findings, last, &mut out);
         out
     }
@@ -184,29 +203,39 @@ fn identity(f: &Finding) -> Identity {
     (f.id, *dev, *address, flow)
 }
 
-fn update_flow(
-    known: Option<Known>,
-    flow: &Arc<Flow>,
-    now: KtimeNs,
+/// One comparison.
+#[derive(Clone, Copy, Debug)]
+struct Now {
+    at: KtimeNs,
+    round: u64,
     last: bool,
-    out: &mut Vec<Change>,
-) -> Known {
+}
+
+impl Known {
+    fn new(flow: &Arc<Flow>) -> Self {
+        Self {
+            flow: flow.clone(),
+            told: false,
+            shape: shape(flow),
+            route: Told::default(),
+            unanswered: false,
+            ended: false,
+            round: 0,
+            troubles: None,
+        }
+    }
+}
+
+fn update_flow(k: &mut Known, flow: &Arc<Flow>, this: Now, out: &mut Vec<Change>) {
+    let Now { at: now, last, .. } = this;
     let shape = shape(flow);
-    let first_sight = known.is_none();
-    let mut k = known.unwrap_or_else(|| Known {
-        flow: flow.clone(),
-        told: false,
-        shape,
-        route: Told::default(),
-        unanswered: false,
-        ended: false,
-        drops: BTreeMap::new(),
-        icmp: HashMap::new(),
-        failures: Told::default(),
-    });
+    let first_sight = k.round == 0;
+    k.round = this.round;
     let moved = k.shape != shape;
     let active = activity(&k.flow) != activity(flow);
-    k.flow = flow.clone();
+    if !Arc::ptr_eq(&k.flow, flow) {
+        k.flow = flow.clone();
+    }
     if k.ended && active {
         k.ended = false;
         k.told = false;
@@ -223,16 +252,17 @@ fn update_flow(
         out.push(Change::Route(flow.clone()));
     }
     if k.told {
-        troubles(&mut k, flow, now, last, out);
-        end(&mut k, flow, now, out);
+        troubles(k, flow, this, out);
+        end(k, flow, now, out);
     }
-    k
 }
 
-fn troubles(k: &mut Known, flow: &Arc<Flow>, now: KtimeNs, last: bool, out: &mut Vec<Change>) {
+fn troubles(k: &mut Known, flow: &Arc<Flow>, this: Now, out: &mut Vec<Change>) {
+    let Now { at: now, last, .. } = this;
     for d in flow.forward.drops.iter().chain(&flow.reply.drops) {
-        let first = k.drops.is_empty();
-        let told = k.drops.entry(d.place.clone()).or_default();
+        let drops = &mut k.troubles.get_or_insert_default().drops;
+        let first = drops.is_empty();
+        let told = drops.entry(d.place.clone()).or_default();
         if let Some(n) = told.news(d.count, now, last) {
             if first {
                 out.push(Change::Dropping(flow.clone()));
@@ -242,6 +272,8 @@ fn troubles(k: &mut Known, flow: &Arc<Flow>, now: KtimeNs, last: bool, out: &mut
     }
     for s in flow.forward.icmp.iter().chain(&flow.reply.icmp) {
         let told = k
+            .troubles
+            .get_or_insert_default()
             .icmp
             .entry((s.from, s.icmp_type, s.code, s.dev.0))
             .or_default();
@@ -251,7 +283,8 @@ fn troubles(k: &mut Known, flow: &Arc<Flow>, now: KtimeNs, last: bool, out: &mut
     }
     if let Some(r) = flow.route_failures.last() {
         let count = flow.route_failures.iter().map(|r| r.count).sum();
-        if let Some(n) = k.failures.news(count, now, last) {
+        let failures = &mut k.troubles.get_or_insert_default().failures;
+        if let Some(n) = failures.news(count, now, last) {
             out.push(Change::RouteFailure(flow.clone(), r.clone(), n));
         }
     }

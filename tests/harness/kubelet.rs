@@ -21,6 +21,15 @@ pub enum Driver {
     Cgroupfs,
 }
 
+/// Which of the kernel's two kinds of hierarchies the cgroups are in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hierarchy {
+    /// One for each set of controllers (cgroup v1).
+    V1,
+    /// The one for all (cgroup v2).
+    Unified,
+}
+
 /// The node's side of some pods. Processes, cgroups and directories are gone when it is dropped.
 #[derive(Debug)]
 pub struct Kubelet {
@@ -33,7 +42,7 @@ pub struct Kubelet {
 
 impl Kubelet {
     /// Makes an empty log directory, and a cgroup that holds all that follow.
-    pub fn new() -> Result<Self> {
+    pub fn new(kind: Hierarchy) -> Result<Self> {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = format!("tracer-kubelet-{}-{number}", std::process::id());
@@ -47,9 +56,11 @@ impl Kubelet {
             processes: Vec::new(),
             directory,
         };
-        let hierarchy = match hierarchy()? {
-            Some(there) => there,
-            None => kubelet.mount()?,
+        let hierarchy = match (kind, hierarchy()?) {
+            (Hierarchy::Unified, Some(there)) => there,
+            (Hierarchy::Unified, None) => kubelet.mount("cgroup2", None)?,
+            // without controllers, as systemd's own was: those of the system stay where they are
+            (Hierarchy::V1, _) => kubelet.mount("cgroup", Some(&format!("none,name={name}")))?,
         };
         kubelet.cgroups = hierarchy.join(name);
         kubelet.make(kubelet.cgroups.clone())?;
@@ -57,12 +68,11 @@ impl Kubelet {
     }
 
     /// A private mount, where the system has none.
-    fn mount(&mut self) -> Result<PathBuf> {
+    fn mount(&mut self, kind: &str, options: Option<&str>) -> Result<PathBuf> {
         let at = self.directory.join("cgroup");
         fs::create_dir(&at)?;
-        let none = None::<&str>;
-        mount(Some("none"), &at, Some("cgroup2"), MsFlags::empty(), none)
-            .context("cannot mount cgroup2")?;
+        mount(Some("none"), &at, Some(kind), MsFlags::empty(), options)
+            .with_context(|| format!("cannot mount {kind}"))?;
         self.mounted = true;
         Ok(at)
     }

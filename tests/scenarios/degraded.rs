@@ -184,7 +184,11 @@ fn what_is_not_needed_is_given_up() -> Result<()> {
     // what root began is root's, and whole
     let meta = fs::metadata(&file)?;
     ensure!((meta.uid(), meta.mode() & 0o777) == (0, 0o600), "{meta:?}");
-    let read = [tracer::binary()?.display().to_string(), "read".to_owned(), file];
+    let read = [
+        tracer::binary()?.display().to_string(),
+        "read".to_owned(),
+        file,
+    ];
     let read: Vec<&str> = read.iter().map(String::as_str).collect();
     let text = harness::command::run(&read, "")?;
     ensure!(text.contains("10.2.0.2"), "{text}");

@@ -40,6 +40,15 @@ fn nodes(name: &str) -> Topology {
         .pod("n2", "p2", V4.1, Some(V6.1))
 }
 
+/// What is said of what is not there.
+const ABSENT: [&str; 5] = [
+    "Unknown device type",
+    "Operation not supported",
+    "Protocol not supported",
+    "No such file or directory",
+    "Protocol not available",
+];
+
 /// Runs `argv`, which makes something that this kernel or machine may not have. False, and a line
 /// that says why, when it has not.
 fn has(ns: &Netns, argv: &[&str]) -> Result<bool> {
@@ -49,13 +58,6 @@ fn has(ns: &Netns, argv: &[&str]) -> Result<bool> {
         Ok(output) => String::from_utf8_lossy(&output.stderr).trim().to_owned(),
         Err(e) => format!("{e:#}"),
     };
-    const ABSENT: [&str; 5] = [
-        "Unknown device type",
-        "Operation not supported",
-        "Protocol not supported",
-        "No such file or directory",
-        "Protocol not available",
-    ];
     let line = argv.join(" ");
     if !ABSENT.iter().any(|text| why.contains(text)) {
         bail!("`{line}` failed: {why}");

@@ -30,7 +30,11 @@ fn runs(kind: &Kind) -> Result<()> {
     let lab = Topology::new("probe").ns(&["n1"]).raise()?;
     let add = |a: &str, b: &str| {
         // geneve has no local address of its own
-        let local = if kind.ethernet { String::new() } else { format!("local {a} ") };
+        let local = if kind.ethernet {
+            String::new()
+        } else {
+            format!("local {a} ")
+        };
         format!("t0 type {} {local}remote {b} {}", kind.name, kind.settings)
     };
     let link = format!("ip link add {}", add(kind.ends.0, kind.ends.1));
@@ -38,23 +42,39 @@ fn runs(kind: &Kind) -> Result<()> {
         return Ok(());
     }
     drop(lab);
-    let lab = [(1, 2), (2, 1)].into_iter().fold(nodes(kind.name), |lab, (me, other)| {
-        let ns = format!("n{me}");
-        let ends = if me == 1 { kind.ends } else { (kind.ends.1, kind.ends.0) };
-        let lab = lab
-            .link(&ns, &add(ends.0, ends.1))
-            .ip(&ns, "link set t0 mtu 1400 up")
-            .addr(&ns, "t0", &[&format!("10.99.0.{me}/24"), &format!("fd99::{me}/64")]);
-        let via = |gateway: String| if kind.ethernet { format!(" via {gateway}") } else { String::new() };
-        kind.carries.iter().fold(lab, |lab, ((src, _), _)| {
-            let (net, gateway) = if src.contains(':') {
-                (format!("fd44:{other}::/64"), format!("fd99::{other}"))
+    let lab = [(1, 2), (2, 1)]
+        .into_iter()
+        .fold(nodes(kind.name), |lab, (me, other)| {
+            let ns = format!("n{me}");
+            let ends = if me == 1 {
+                kind.ends
             } else {
-                (format!("10.244.{other}.0/24"), format!("10.99.0.{other}"))
+                (kind.ends.1, kind.ends.0)
             };
-            lab.route(&ns, &format!("{net}{} dev t0", via(gateway)))
-        })
-    });
+            let lab = lab
+                .link(&ns, &add(ends.0, ends.1))
+                .ip(&ns, "link set t0 mtu 1400 up")
+                .addr(
+                    &ns,
+                    "t0",
+                    &[&format!("10.99.0.{me}/24"), &format!("fd99::{me}/64")],
+                );
+            let via = |gateway: String| {
+                if kind.ethernet {
+                    format!(" via {gateway}")
+                } else {
+                    String::new()
+                }
+            };
+            kind.carries.iter().fold(lab, |lab, ((src, _), _)| {
+                let (net, gateway) = if src.contains(':') {
+                    (format!("fd44:{other}::/64"), format!("fd99::{other}"))
+                } else {
+                    (format!("10.244.{other}.0/24"), format!("10.99.0.{other}"))
+                };
+                lab.route(&ns, &format!("{net}{} dev t0", via(gateway)))
+            })
+        });
     let lab = kind
         .carries
         .iter()
@@ -72,11 +92,14 @@ fn verify(report: &Value, kind: &Kind, flow: (&str, &str), wire: &str) -> Result
     let to = ["in lxc-p1", "out t0", "out eth0"];
     let back = ["in eth0", "in t0", "out lxc-p1"];
     let flow = passes(report, flow, &to, &back)?;
-    let outer = |(src, dst): (&str, &str)| {
-        json!({"encap": {"kind": wire, "vni": kind.vni, "src": src, "dst": dst}})
+    let outer = |(src, dst): (&str, &str)| json!({"encap": {"kind": wire, "vni": kind.vni, "src": src, "dst": dst}});
+    let decided = |dev: &str| {
+        expect::route(&json!({"dev": dev, "type": "unicast", "table": 254, "errno": 0}))
     };
-    let decided = |dev: &str| expect::route(&json!({"dev": dev, "type": "unicast", "table": 254, "errno": 0}));
-    expect::is(flow, &json!({"outcome": "forwarded", "left_by": "eth0", "drops": []}))?;
+    expect::is(
+        flow,
+        &json!({"outcome": "forwarded", "left_by": "eth0", "drops": []}),
+    )?;
     expect::path(
         flow,
         &[
@@ -88,7 +111,10 @@ fn verify(report: &Value, kind: &Kind, flow: (&str, &str), wire: &str) -> Result
         ],
     )?;
     let reply = expect::reply(flow)?;
-    expect::is(reply, &json!({"outcome": "forwarded", "left_by": "lxc-p1", "drops": []}))?;
+    expect::is(
+        reply,
+        &json!({"outcome": "forwarded", "left_by": "lxc-p1", "drops": []}),
+    )?;
     expect::path(
         reply,
         &[

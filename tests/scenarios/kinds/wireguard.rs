@@ -1,4 +1,4 @@
-//! WireGuard: inside and outside are two flows, because nothing on the wire says what is inside.
+//! `WireGuard`: inside and outside are two flows, because nothing on the wire says what is inside.
 
 use anyhow::Result;
 use harness::{Network, expect};
@@ -25,7 +25,10 @@ fn wireguard() -> Result<()> {
             &["in lxc-p1", "out wg0"],
             &["in wg0", "out lxc-p1"],
         )?;
-        expect::is(flow, &json!({"outcome": "forwarded", "left_by": "wg0", "drops": []}))?;
+        expect::is(
+            flow,
+            &json!({"outcome": "forwarded", "left_by": "wg0", "drops": []}),
+        )?;
         let decided = json!({"dev": "wg0", "type": "unicast", "table": 254, "how": "lookup"});
         expect::path(
             flow,

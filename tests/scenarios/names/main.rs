@@ -10,7 +10,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use harness::kubelet::{Driver, Kubelet};
+use harness::kubelet::{Driver, Hierarchy, Kubelet};
 use harness::tracer::Ended;
 use harness::traffic::{Echo, Sent, Udp};
 use harness::{Network, Topology, Tracer, expect};
@@ -33,6 +33,10 @@ struct Cluster {
 
 impl Cluster {
     fn raise() -> Result<Self> {
+        Self::raise_in(Hierarchy::Unified)
+    }
+
+    fn raise_in(hierarchy: Hierarchy) -> Result<Self> {
         let network = Topology::new("names")
             .ns(&["n1", "far", "late"])
             .forwarding(&["n1"])
@@ -44,7 +48,7 @@ impl Cluster {
             .pod("n1", "web", WEB, Some("fd44:1::10"))
             .pod("n1", "db", DB, None)
             .raise()?;
-        let mut kubelet = Kubelet::new()?;
+        let mut kubelet = Kubelet::new(hierarchy)?;
         let web = kubelet.start(network.ns("web")?, Driver::Systemd, 2)?;
         kubelet.log("shop", "web-0", 2)?;
         kubelet.start(network.ns("db")?, Driver::Cgroupfs, 5)?;
@@ -96,6 +100,30 @@ impl Cluster {
         self.send(FAR)?;
         tracer.interrupt(LIMIT)
     }
+}
+
+/// A node whose cgroups are of the first version, as those of older distributions.
+#[test]
+fn cgroup_v1_is_as_good() -> Result<()> {
+    let cluster = Cluster::raise_in(Hierarchy::V1)?;
+    let lines = fs::read_to_string(format!("/proc/{}/cgroup", cluster.web))?;
+    let names = |line: &str| line.contains("-pod");
+    ensure!(
+        lines
+            .lines()
+            .any(|line| names(line) && line.contains(":name="))
+            && !lines
+                .lines()
+                .any(|line| names(line) && line.starts_with("0::")),
+        "{lines}"
+    );
+    let report = cluster.check(&["-o", "json"])?.json()?;
+    let names = &flow(&report, DB)?["names"];
+    ensure!(
+        expect::contains(names, &json!({"src": web(), "dst": db()})),
+        "{names}"
+    );
+    Ok(())
 }
 
 fn text(path: &Path) -> Result<String> {

@@ -8,7 +8,7 @@ use std::{
 use super::{
     Direction, Drop, Flow, FlowId, Outcome,
     attach::{attach_drop, attach_failure, attach_icmp, attach_outer_icmp, attach_tcp},
-    chain::Leg,
+    chain::{Chain, Leg},
     draft::Draft,
     explain::Explain,
     nat::Owner,
@@ -291,11 +291,13 @@ fn finish(pair: Pair, context: Context<'_>) -> (BuiltFlow, Option<KtimeNs>) {
         answered_elsewhere,
     } = pair;
     let seen = |d: &Option<Draft>| d.as_ref().is_some_and(|d| d.packets() > 0);
-    let answers = |seen| Answers {
+    let answers = |seen, passed_on| Answers {
         seen: seen || answered_elsewhere,
+        passed_on,
         now: context.now,
     };
     let (forward_seen, reply_seen) = (forward.packets() > 0, seen(&reply));
+    let (forward_on, reply_on) = (passed_on(&forward), reply.as_ref().is_some_and(passed_on));
     let id = FlowId {
         tuple: forward.tuple,
         scope: forward.scope,
@@ -314,9 +316,9 @@ fn finish(pair: Pair, context: Context<'_>) -> (BuiltFlow, Option<KtimeNs>) {
     let first = std::iter::once(forward.first())
         .chain(reply.iter().map(Draft::first))
         .min();
-    let (forward, again) = direction(&forward, answers(reply_seen), context);
+    let (forward, again) = direction(&forward, answers(reply_seen, reply_on), context);
     let (reply, reply_again) = match &reply {
-        Some(reply) => direction(reply, answers(forward_seen), context),
+        Some(reply) => direction(reply, answers(forward_seen, forward_on), context),
         None => (Direction::default(), None),
     };
     let flow = Flow {
@@ -332,6 +334,12 @@ fn finish(pair: Pair, context: Context<'_>) -> (BuiltFlow, Option<KtimeNs>) {
         flow: Arc::new(flow),
     };
     (built, again.into_iter().chain(reply_again).min())
+}
+
+/// Packets of it left that had come in: they were not made here.
+fn passed_on(draft: &Draft) -> bool {
+    let mut exits = draft.chain.iter().flat_map(Chain::exits);
+    exits.any(|leg| leg.key.in_dev.is_some())
 }
 
 fn direction(

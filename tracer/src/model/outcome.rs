@@ -25,6 +25,11 @@ const DROPS_OVER: u64 = 1_000_000_000;
 pub const SENT_TO_MANY: &str =
     "it is sent to many, and whether a socket of this node takes it is not visible";
 
+/// Why what came in for an address of this node is not taken to be delivered. IPVS takes packets where
+/// they would be delivered, and says nothing in the packet of where it sends them.
+const NOT_DELIVERED: &str = "the address is this node's, but the answers came in from elsewhere: it was \
+     passed on with other addresses, as IPVS does, and is a flow of its own from there";
+
 const RST: u8 = 0x04;
 const SYN: u8 = 0x02;
 
@@ -33,6 +38,8 @@ const SYN: u8 = 0x02;
 pub(super) struct Answers {
     /// Packets of the other direction were seen.
     pub(super) seen: bool,
+    /// Packets of the other direction came in by one device and left by another.
+    pub(super) passed_on: bool,
     /// Time of the snapshot.
     pub(super) now: KtimeNs,
 }
@@ -50,7 +57,12 @@ pub(super) fn outcome(
         return (seen_nowhere(draft), None);
     };
     if delivered_by(draft, topology).is_some() || is_anycast(draft, topology) {
-        return (Some(Outcome::Delivered), None);
+        let outcome = if answers.passed_on {
+            Outcome::Unknown(NOT_DELIVERED.into())
+        } else {
+            Outcome::Delivered
+        };
+        return (Some(outcome), None);
     }
     let Some(dev) = main_exit(chain) else {
         return (Some(Outcome::Unknown(stayed(draft, topology))), None);

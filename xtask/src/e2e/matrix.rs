@@ -23,6 +23,9 @@ const LIMIT: Duration = Duration::from_hours(1);
 /// Written before each program, so that results can be told apart.
 const MARK: &str = "== scenario ";
 
+/// What a test says when its subject is not there.
+const ABSENT: &str = "NOT CHECKED, ";
+
 /// A test program, and which of its tests; all when there are no words.
 struct Scenario {
     program: &'static str,
@@ -33,7 +36,7 @@ struct Scenario {
 
 /// What is run. Load and timing are measured on the machine itself; here it matters what each kernel
 /// answers.
-const SCENARIOS: [Scenario; 10] = [
+const SCENARIOS: [Scenario; 12] = [
     Scenario::of("native_tunnel", &[], false),
     Scenario::of("ipv6_prefix", &[], false),
     Scenario::of("aws_eni", &[], false),
@@ -42,8 +45,18 @@ const SCENARIOS: [Scenario; 10] = [
     Scenario::of("nat", &["service"], false),
     Scenario::of("captures", &["ends"], false),
     Scenario::of("coexist", &["several", "qdisc", "a_filter", "moves"], false),
-    Scenario::of("faults", &["stall", "overrun", "terminal"], false),
-    Scenario::of("degraded", &["capability", "given_up", "container"], true),
+    Scenario::of(
+        "faults",
+        &["stall", "overrun", "terminal", "clock", "--include-ignored"],
+        false,
+    ),
+    Scenario::of("names", &["cgroup_v1"], false),
+    Scenario::of("kinds", &[], false),
+    Scenario::of(
+        "degraded",
+        &["capability", "given_up", "container", "perf_events"],
+        true,
+    ),
 ];
 
 impl Scenario {
@@ -84,6 +97,8 @@ const NEEDS: [(&str, &str, Version, &str); 3] = [
 struct Outcome {
     /// Names of those that failed, as far as they are on a line of their own.
     failed: Vec<String>,
+    /// What the tests said is not there; those have passed without it.
+    absent: Vec<String>,
     /// What it counted itself, once it came to its end.
     sum: Option<Sum>,
 }
@@ -198,7 +213,10 @@ impl Results {
         let Some(outcome) = self.outcomes.get_mut(&self.program) else {
             return;
         };
-        if let Some(sum) = test::result(line) {
+        // it may stand behind the name of a test
+        if let Some((_, what)) = line.split_once(ABSENT) {
+            outcome.absent.push(what.to_owned());
+        } else if let Some(sum) = test::result(line) {
             outcome.sum = Some(sum);
         } else if let Some(name) = line
             .strip_prefix("test ")
@@ -226,9 +244,18 @@ fn shown(scenarios: &[&Scenario], table: &[(Version, BTreeMap<String, Outcome>)]
                 None => write!(text, " did not end |"),
                 Some(Sum { passed, failed, .. }) => {
                     let word = if *failed == 0 { "pass" } else { "FAIL" };
-                    write!(text, " {word} {passed} of {} |", passed + failed)
+                    let ran = passed.saturating_sub(outcome.absent.len() as u64);
+                    write!(text, " {word} {ran} of {} |", passed + failed)
                 }
             };
+            for what in &outcome.absent {
+                let _ = writeln!(
+                    notes,
+                    "- {}: `{}`, {what}",
+                    version.name(),
+                    scenario.program
+                );
+            }
             for test in &outcome.failed {
                 let _ = writeln!(
                     notes,
@@ -262,7 +289,9 @@ mod tests {
             "== scenario nat\n",
             "test service::a ... ok\n",
             "test service::b ... FAILED\n",
-            "test result: FAILED. 1 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out\n",
+            "test service::c ... NOT CHECKED, no vrf here\n",
+            "ok\n",
+            "test result: FAILED. 2 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out\n",
             "== scenario faults\n",
             "test stall::c ... ok\n",
         ] {
@@ -270,7 +299,7 @@ mod tests {
         }
         let nat = &results.outcomes["nat"];
         let sum = Sum {
-            passed: 1,
+            passed: 2,
             failed: 1,
             ignored: 0,
         };
@@ -281,9 +310,10 @@ mod tests {
             .filter(|s| ["nat", "faults"].contains(&s.program))
             .collect();
         let text = shown(&scenarios, &[(Version::V5_10, results.outcomes)]);
-        assert!(text.contains("| `nat` | FAIL 1 of 2 |"), "{text}");
+        assert!(text.contains("| `nat` | FAIL 1 of 3 |"), "{text}");
         assert!(text.contains("| `faults` | did not end |"), "{text}");
         assert!(text.contains("5.10: `nat service::b` failed"), "{text}");
+        assert!(text.contains("5.10: `nat`, no vrf here"), "{text}");
     }
 
     #[test]

@@ -255,3 +255,25 @@ fn trouble_comes_first_then_time() {
     assert_eq!(turned.flows[0].id.tuple, flow(3).reversed());
     assert_eq!(turned.flows[0].reply.packets, 1);
 }
+
+/// IPVS takes packets where they would be delivered, and sends them on with other addresses.
+#[test]
+fn what_is_answered_from_elsewhere_was_not_delivered_here() {
+    let (mut lab, _) = node();
+    let asked = udp("10.244.1.10", 4000, "10.0.0.1", 80);
+    lab.comes(asked, "lxc-p1", 3);
+    lab.leaves(asked.reversed(), "eth0", "lxc-p1", 3);
+    let snapshot = lab.later();
+    let flow = only(&snapshot);
+    let outcome = lab.outcome(&flow.forward);
+    assert!(
+        outcome.starts_with("unknown") && outcome.contains("IPVS"),
+        "{outcome}"
+    );
+    assert_eq!(lab.outcome(&flow.reply), "forwarded lxc-p1");
+    // its twin is answered by the node itself
+    let (mut lab, _) = node();
+    lab.comes(asked, "lxc-p1", 3);
+    lab.leaves(asked.reversed(), "", "lxc-p1", 3);
+    assert_eq!(lab.outcome(&only(&lab.later()).forward), "delivered");
+}

@@ -91,6 +91,35 @@ fn each_capability_that_is_missing_is_named() -> Result<()> {
     Ok(())
 }
 
+/// What containers get: 64 KiB of locked memory. Before Linux 5.11 tables count as such, and it takes a
+/// capability to raise the limit.
+#[test]
+fn the_capability_for_locked_memory_is_named_where_it_is_needed() -> Result<()> {
+    const LIMITED: &str = "exec prlimit --memlock=65536 setpriv --bounding-set=-sys_resource \
+                           --inh-caps=-sys_resource \"$0\" \"$@\"";
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease")?;
+    let mut numbers = release.split(['.', '-']).map(str::parse::<u32>);
+    let version = (
+        numbers.next().context("no version")??,
+        numbers.next().context("no version")??,
+    );
+    let lab = Lab::raise("router", None)?;
+    let check = shell(&lab, LIMITED, &CHECK)?;
+    if version >= (5, 11) {
+        check.wait_ready(tracer::READY_LIMIT)?;
+        return traces(&lab, check);
+    }
+    let ended = check.wait(END)?.expect_code(1)?;
+    for word in ["64 KiB", "CAP_SYS_RESOURCE"] {
+        ensure!(ended.stderr.contains(word), "{}", ended.stderr);
+    }
+    // with the capability it raises the limit
+    let raised = LIMITED.replace("-sys_resource", "+sys_resource");
+    let check = shell(&lab, &raised, &CHECK)?;
+    check.wait_ready(tracer::READY_LIMIT)?;
+    traces(&lab, check)
+}
+
 /// As in a container: `/sys` cannot be written, there is no tracefs, processes are others' in
 /// another pid namespace.
 #[test]

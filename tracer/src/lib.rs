@@ -9,11 +9,12 @@
 //!
 //! - The **core** (`event inventory filter decode model diagnose compare view`) is pure: no root, no
 //!   netlink, no BPF, no clock. Live and replay differ only in who feeds the model.
-//! - The **edges** (`cluster kernel names net probe terminal capture`) ask the machine and produce core types. The core
-//!   never calls an edge. `traffic` is the one that sends: the packets that `check --probe` was told
+//! - The **edges** (`apiserver cluster kernel names net probe terminal capture`) ask the machine and produce core
+//!   types. The core never calls an edge. `traffic` is the one that sends: the packets that `check --probe` was told
 //!   to send.
 //! - `pipeline` joins them and `cli` drives it. `cargo xtask layers` checks the allowed edges.
 
+pub mod apiserver;
 pub mod capture;
 pub mod cli;
 pub mod cluster;

@@ -9,12 +9,15 @@ use crate::sh;
 
 /// Builds tracer and returns where the program is.
 pub(crate) fn tracer(release: bool) -> Result<PathBuf> {
+    tracer_with(if release { &["--release"] } else { &[] })
+}
+
+/// The same with more options of cargo.
+pub(crate) fn tracer_with(options: &[&str]) -> Result<PathBuf> {
     let mut cargo = sh::cargo()?;
     cargo.args(["build", "--package", "tracer", "--bin", "tracer"]);
     cargo.arg("--message-format=json-render-diagnostics");
-    if release {
-        cargo.arg("--release");
-    }
+    cargo.args(options);
     let messages = sh::stdout(&mut cargo)?;
     executable(&messages).with_context(|| format!("`{}` built no program", sh::line(&cargo)))
 }

@@ -1,4 +1,4 @@
-//! `cargo xtask ci`: what a change must pass. `lint` is all of it that needs no root.
+//! `cargo xtask ci`: what a change must pass. `lint` is most of it that needs no root.
 
 use anyhow::Result;
 
@@ -6,7 +6,11 @@ use crate::{layers, setup, sh, test};
 
 pub(crate) fn run() -> Result<()> {
     lint()?;
-    test::run(&test::Args::default())
+    test::run(&test::Args::default())?;
+    test::run(&test::Args {
+        kube: true,
+        ..test::Args::default()
+    })
 }
 
 /// Format, layers, lints and documentation, the cheap ones first.

@@ -13,6 +13,7 @@ mod demo;
 mod dist;
 mod e2e;
 mod fuzz;
+mod kube;
 mod layers;
 mod setup;
 mod sh;
@@ -56,7 +57,7 @@ enum Task {
     Layers,
     /// Check format, layers, lints and documentation
     Lint,
-    /// Run what a change must pass: lint, then test
+    /// Run what a change must pass: lint, test, test --kube
     Ci,
 }
 

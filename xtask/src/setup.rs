@@ -46,6 +46,12 @@ const PROGRAMS: &[(&str, &str)] = &[
 /// Makes the clean system that the package is installed in.
 const DEBOOTSTRAP: &[(&str, &str)] = &[("debootstrap", "debootstrap")];
 
+/// Makes container images.
+const BUILDAH: &[(&str, &str)] = &[("buildah", "buildah")];
+
+/// Runs programs for Arm: the name of the program differs between releases of Debian.
+const EMULATORS: [&str; 2] = ["qemu-aarch64-static", "qemu-aarch64"];
+
 /// Cargo's commands that make packages, with their versions.
 const PACKERS: &[(&str, &str)] = &[
     ("cargo-deb", "3.8.0"),
@@ -149,6 +155,24 @@ pub(crate) fn counter() -> Result<()> {
     let missing = missing(COUNTER);
     install(&missing)?;
     lacking(&missing)
+}
+
+/// What tests of the image need.
+pub(crate) fn buildah() -> Result<()> {
+    let _lock = lock()?;
+    let missing = missing(BUILDAH);
+    install(&missing)?;
+    lacking(&missing)
+}
+
+/// Where the emulator of Arm's processor is.
+pub(crate) fn emulator() -> Result<PathBuf> {
+    let _lock = lock()?;
+    let found = || EMULATORS.iter().find_map(|name| sh::find(name));
+    if found().is_none() {
+        install(&[(EMULATORS[0], "qemu-user-static")])?;
+    }
+    found().context("package qemu-user-static is installed and has no emulator of aarch64")
 }
 
 /// What `cargo xtask vm` runs. Only done when a virtual machine is wanted: it is much to install.

@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::{build, dist, e2e, setup, sh, vm::Version};
+use crate::{build, dist, e2e, kube, setup, sh, vm::Version};
 
 /// What to run.
 #[derive(clap::Args, Default)]
@@ -41,6 +41,9 @@ pub(crate) struct Args {
     /// Start the static program that `cargo xtask dist` made on other kernels, in virtual machines
     #[arg(long, conflicts_with_all = ["unit", "e2e", "vm", "filter"])]
     kernels: bool,
+    /// Only the tests of names from an API server, with a tracer that has the feature `kube`
+    #[arg(long, conflicts_with_all = ["unit", "e2e", "vm", "filter"])]
+    pub(crate) kube: bool,
     /// Try each lab's verdict so often; with `--e2e each_lab` nothing else
     #[arg(long, value_name = "N", conflicts_with = "unit")]
     pub(crate) repeat: Option<u32>,
@@ -59,12 +62,15 @@ pub(crate) struct Sum {
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     let mut sum = Sum::default();
-    if args.dist || args.kernels {
+    if args.dist || args.kernels || args.kube {
         if args.dist {
             sum.add(&dist::packages()?);
         }
         if args.kernels {
             sum.add(&dist::kernels()?);
+        }
+        if args.kube {
+            sum.add(&kube::run(args)?);
         }
         return conclude(&sum);
     }
@@ -87,7 +93,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         }
     }
     if !args.unit {
-        match e2e::run(args, &tracer) {
+        match e2e::run(args, &tracer, &[]) {
             Ok(result) => sum.add(&result),
             Err(error) => {
                 eprintln!("error: the end-to-end tests: {error:#}");

@@ -21,23 +21,31 @@ const LIMIT: Duration = Duration::from_mins(1);
 /// What a container runtime leaves to a pod's own processes.
 const OF_A_POD: &str = "-all,+chown,+dac_override,+fowner,+kill,+net_bind_service,+setuid,+setgid";
 
-/// `tracer ARGS…` with these capabilities only.
-fn with(capabilities: &[String], args: &[&str]) -> Result<Command> {
+/// What stands before a program to run it with these capabilities only.
+pub(crate) fn bounded(capabilities: &[String]) -> Vec<String> {
     let mut set = String::from("-all");
     for capability in capabilities {
         set.push_str(",+");
         set.push_str(&capability.to_lowercase());
     }
-    let mut command = Command::new("setpriv");
-    command.args([
-        "--bounding-set",
-        &set,
+    let none = [
         "--inh-caps",
         "-all",
         "--ambient-caps",
         "-all",
-    ]);
-    command.arg("--no-new-privs").arg(binary()?).args(args);
+        "--no-new-privs",
+    ];
+    let words = ["setpriv", "--bounding-set", &set];
+    words.into_iter().chain(none).map(str::to_owned).collect()
+}
+
+/// `tracer ARGS…` with these capabilities only.
+fn with(capabilities: &[String], args: &[&str]) -> Result<Command> {
+    let mut command = Command::new("env");
+    command
+        .args(bounded(capabilities))
+        .arg(binary()?)
+        .args(args);
     Ok(command)
 }
 

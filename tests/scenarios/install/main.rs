@@ -1,6 +1,7 @@
 //! What comes with the program: completions, manual pages, manifests, the plugin of kubectl.
 
 mod capabilities;
+mod container;
 mod manifests;
 mod pages;
 mod plugin;

@@ -5,7 +5,10 @@ use std::fs;
 use anyhow::{Context as _, Result, bail, ensure};
 use harness::command;
 use k8s_openapi::api::apps::v1::DaemonSet;
-use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod, PodSpec, SecurityContext};
+use k8s_openapi::api::core::v1::{
+    ConfigMap, Container, Namespace, Pod, PodSpec, SecurityContext, ServiceAccount,
+};
+use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
 use serde::Deserialize as _;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -73,8 +76,8 @@ fn read(path: &str) -> Result<String> {
     fs::read_to_string(file(path)?).with_context(|| path.to_owned())
 }
 
-/// The one container of the one pod.
-pub(crate) fn security(text: &str) -> Result<SecurityContext> {
+/// The one pod, and its one container.
+fn only(text: &str) -> Result<(PodSpec, Container)> {
     let pods = pods(text)?;
     let [pod] = pods.as_slice() else {
         bail!("{} pods", pods.len())
@@ -82,10 +85,24 @@ pub(crate) fn security(text: &str) -> Result<SecurityContext> {
     let [container] = pod.containers.as_slice() else {
         bail!("{} containers", pod.containers.len())
     };
-    container
-        .security_context
-        .clone()
-        .context("no securityContext")
+    Ok((pod.clone(), container.clone()))
+}
+
+fn security(text: &str) -> Result<SecurityContext> {
+    let (_, container) = only(text)?;
+    container.security_context.context("no securityContext")
+}
+
+/// The node's directories that a manifest mounts, with where they are in the container.
+pub(crate) fn host_paths(path: &str) -> Result<Vec<(String, String)>> {
+    let (pod, container) = only(&read(path)?)?;
+    let mounts = container.volume_mounts.into_iter().flatten();
+    let volumes = pod.volumes.context("no volumes")?;
+    let mounted = mounts.filter_map(|mount| {
+        let volume = volumes.iter().find(|v| v.name == mount.name)?;
+        Some((volume.host_path.as_ref()?.path.clone(), mount.mount_path))
+    });
+    Ok(mounted.collect())
 }
 
 /// The capabilities that a manifest adds, without `CAP_`.
@@ -131,6 +148,32 @@ fn manifests_are_in_the_schema_and_unprivileged() -> Result<()> {
             }
         }
     }
+    Ok(())
+}
+
+/// An account for `--kube` may read what names are made of, and nothing else.
+#[test]
+fn the_account_may_list_and_watch() -> Result<()> {
+    let documents = documents(&read("docs/kubernetes/rbac.yaml")?)?;
+    let [account, role, binding] = documents.as_slice() else {
+        bail!("{} documents", documents.len())
+    };
+    let account = typed::<ServiceAccount>(account)?.metadata;
+    let role = typed::<ClusterRole>(role)?;
+    let binding = typed::<ClusterRoleBinding>(binding)?;
+    let [rule] = role.rules.as_deref().unwrap_or_default() else {
+        bail!("{:?}", role.rules)
+    };
+    ensure!(rule.verbs == ["list", "watch"], "{rule:?}");
+    let resources = rule.resources.as_deref().unwrap_or_default();
+    ensure!(resources == ["pods", "services", "nodes"], "{rule:?}");
+    ensure!(Some(&binding.role_ref.name) == role.metadata.name.as_ref());
+    let subjects = binding.subjects.unwrap_or_default();
+    let [subject] = subjects.as_slice() else {
+        bail!("{subjects:?}")
+    };
+    ensure!(Some(&subject.name) == account.name.as_ref(), "{subject:?}");
+    ensure!(subject.namespace == account.namespace, "{subject:?}");
     Ok(())
 }
 

@@ -189,6 +189,22 @@ fn listed_nodes_have_names() -> Result<()> {
     )
 }
 
+/// What a pod says to the node itself, or to a pod on the node's network.
+#[test]
+fn the_nodes_own_addresses_have_its_name() -> Result<()> {
+    let cluster = Cluster::raise()?;
+    let n1 = cluster.network.ns("n1")?;
+    let _echoes = Echo::both(n1, "10.0.0.1".parse()?)?;
+    let tracer = cluster.start(&["check", "-o", "json", "--for", "1h"])?;
+    cluster.send("10.0.0.1")?;
+    let report = tracer.interrupt(LIMIT)?.expect_code(0)?.json()?;
+    let node = json!({"kind": "node", "namespace": null, "name": n1.name(), "id": null});
+    expect::is(
+        flow(&report, "10.0.0.1")?,
+        &json!({"names": {"src": web(), "dst": node}}),
+    )
+}
+
 #[test]
 fn pods_can_be_filtered_by() -> Result<()> {
     let cluster = Cluster::raise()?;

@@ -24,7 +24,9 @@ pub(super) fn init(options: &Options) {
         (false, 2) => "debug",
         (false, _) => "trace",
     };
-    let filter = EnvFilter::try_from_env("TRACER_LOG").unwrap_or_else(|_e| EnvFilter::new(level));
+    // what the client of the API server finds wrong is told by tracer
+    let quiet = format!("{level},kube_client=off,kube_runtime=off,tower=off");
+    let filter = EnvFilter::try_from_env("TRACER_LOG").unwrap_or_else(|_e| EnvFilter::new(quiet));
     let log = fmt()
         .with_env_filter(filter)
         .with_writer(|| Log)

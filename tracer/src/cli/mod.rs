@@ -26,6 +26,8 @@ use clap::Parser as _;
 use args::{Args, Command};
 use output::Output;
 
+use crate::apiserver;
+
 /// Everything is as it should be.
 const OK: u8 = 0;
 /// Something went wrong at run time.
@@ -75,6 +77,13 @@ fn dispatch(args: &Args) -> Result<u8> {
     let junit = args.options.output == args::Format::Junit;
     if junit && !matches!(args.command, Some(Command::Check(_))) {
         output::complain(&anyhow::anyhow!("-o junit is for the verdicts of check"));
+        return Ok(USAGE);
+    }
+    if args.options.kube && !apiserver::AVAILABLE {
+        output::complain(&anyhow::anyhow!(
+            "--kube: this tracer cannot ask an API server; one that is built with \
+             `cargo build --release --features kube` can"
+        ));
         return Ok(USAGE);
     }
     let out = Output::new(&args.options);

@@ -44,8 +44,8 @@ pub struct Inventory {
     pub home: NetnsId,
     /// The namespaces that are traced: the home one and the pods behind it.
     pub netns: BTreeMap<NetnsId, Netns>,
-    /// Who has addresses outside this node's namespaces, as far as somebody told: the nodes of the
-    /// cluster's list.
+    /// Who has addresses outside this node's pods, as far as somebody told: the nodes of the cluster's
+    /// list, this node where pods have names, and what an API server knows.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub peers: BTreeMap<IpAddr, Owner>,
     /// Follows from the rest.

@@ -26,6 +26,8 @@ pub enum OwnerKind {
     Container,
     /// A node.
     Node,
+    /// A service: addresses that stand for the pods behind it.
+    Service,
 }
 
 impl OwnerKind {
@@ -35,6 +37,7 @@ impl OwnerKind {
             Self::Pod => "pod",
             Self::Container => "container",
             Self::Node => "node",
+            Self::Service => "service",
         }
     }
 }
@@ -73,6 +76,16 @@ impl Owner {
         }
     }
 
+    /// A service by namespace and name.
+    pub fn service(namespace: impl Into<String>, name: impl Into<String>) -> Self {
+        Self {
+            kind: OwnerKind::Service,
+            namespace: Some(namespace.into()),
+            name: Some(name.into()),
+            id: None,
+        }
+    }
+
     /// Namespace and name of a pod whose name is known.
     pub fn as_pod(&self) -> Option<(&str, &str)> {
         let (namespace, name) = (self.namespace.as_deref()?, self.name.as_deref()?);
@@ -81,12 +94,13 @@ impl Owner {
 }
 
 impl fmt::Display for Owner {
-    /// `shop/web-0`, `node n2`, `pod 0a1b2c3d-4e5f`, `docker://3f2a4b5c6d7e`.
+    /// `shop/web-0`, `svc shop/db`, `node n2`, `pod 0a1b2c3d-4e5f`, `docker://3f2a4b5c6d7e`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let short = |id: &str| id.chars().take(SHORT_ID).collect::<String>();
         let id = self.id.as_deref().unwrap_or("?");
         let text = match (self.kind, self.namespace.as_deref(), self.name.as_deref()) {
             (OwnerKind::Pod, Some(namespace), Some(name)) => format!("{namespace}/{name}"),
+            (OwnerKind::Service, Some(namespace), Some(name)) => format!("svc {namespace}/{name}"),
             (OwnerKind::Container, ..) => match id.split_once("://") {
                 Some((runtime, id)) => format!("{runtime}://{}", short(id)),
                 None => short(id),
@@ -217,6 +231,7 @@ mod tests {
         "pod 0a1b2c3d-4e5"
     )]
     #[case(OwnerKind::Node, None, Some("n2"), None, "node n2")]
+    #[case(OwnerKind::Service, Some("shop"), Some("db"), None, "svc shop/db")]
     #[case(
         OwnerKind::Container,
         None,

@@ -64,6 +64,8 @@ impl Known {
 pub struct Resolver {
     sources: Sources,
     known: HashMap<NetnsId, Known>,
+    /// Namespace and name of pods by uid, from elsewhere than the log directory.
+    told: HashMap<String, (String, String)>,
     open: usize,
 }
 
@@ -74,6 +76,12 @@ impl Resolver {
             sources,
             ..Self::default()
         }
+    }
+
+    /// Names of pods by uid (namespace and name) that somebody else knows. Those of the log directory
+    /// come first.
+    pub fn set_told(&mut self, pods: HashMap<String, (String, String)>) {
+        self.told = pods;
     }
 
     /// Namespaces of pods (ends of the node's pairs) that had no name at the last
@@ -165,7 +173,7 @@ impl Resolver {
         // without the directory the uid is all there is to say; `tracer doctor` tells why
         let logs =
             logs.get_or_insert_with(|| logs::read(&self.sources.pod_logs).unwrap_or_default());
-        match logs.get(&uid) {
+        match logs.get(&uid).or_else(|| self.told.get(&uid)) {
             Some((namespace, name)) => Owner::pod(namespace, name, Some(uid)),
             None => Owner {
                 kind: OwnerKind::Pod,

@@ -32,4 +32,6 @@ pub struct SessionConfig {
     pub cluster: cluster::Given,
     /// Where the names of pods and containers are looked up.
     pub names: names::Sources,
+    /// Ask an API server for names as well.
+    pub kube: bool,
 }

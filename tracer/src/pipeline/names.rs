@@ -3,10 +3,13 @@
 use std::{
     collections::BTreeMap,
     net::IpAddr,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
+use super::SessionConfig;
 use crate::{
+    apiserver::{Directory, Watch},
     diagnose::Intent,
     filter::{Filter, Lowered},
     inventory::{Inventory, Owner},
@@ -24,16 +27,24 @@ const LAST_PAUSE: Duration = Duration::from_secs(32);
 pub(super) struct PodNames {
     sources: Sources,
     resolver: Resolver,
-    peers: BTreeMap<IpAddr, Owner>,
+    /// Nodes of the cluster's file.
+    listed: BTreeMap<IpAddr, Owner>,
+    /// Asks an API server.
+    watch: Option<Watch>,
+    /// What it answered last; `None` before its first answer.
+    directory: Option<Arc<Directory>>,
     again: Option<Instant>,
     pause: Duration,
 }
 
 impl PodNames {
-    pub(super) fn new(sources: Sources, intent: &Intent) -> Self {
+    pub(super) fn new(config: &SessionConfig, intent: &Intent) -> Self {
+        let sources = config.names.clone();
         Self {
             resolver: Resolver::new(sources.clone()),
-            peers: intent.named_nodes(),
+            listed: intent.named_nodes(),
+            watch: config.kube.then(Watch::start),
+            directory: None,
             sources,
             again: None,
             pause: FIRST_PAUSE,
@@ -44,7 +55,10 @@ impl PodNames {
     pub(super) fn assign(&mut self, inventory: &mut Inventory, processes: &Processes) {
         let before = self.resolver.open();
         self.resolver.assign(inventory, processes);
-        inventory.peers.clone_from(&self.peers);
+        inventory.peers = self.peers();
+        if inventory.has_pods() {
+            name_own(inventory);
+        }
         match self.resolver.open() {
             0 => self.again = None,
             open if open > before => {
@@ -53,6 +67,32 @@ impl PodNames {
             }
             _ => {}
         }
+    }
+
+    /// Who is elsewhere. What the cluster's file says goes before what a server answers.
+    fn peers(&self) -> BTreeMap<IpAddr, Owner> {
+        let directory = self.directory.iter().flat_map(|d| d.owners());
+        let mut peers: BTreeMap<_, _> = directory.map(|(a, o)| (a, o.clone())).collect();
+        peers.extend(self.listed.iter().map(|(a, o)| (*a, o.clone())));
+        peers
+    }
+
+    /// What the server has answered since; true when it is something new.
+    fn ask(&mut self) -> bool {
+        let Some(watch) = &self.watch else {
+            return false;
+        };
+        for error in watch.errors() {
+            tracing::warn!("no names from the API server: {error}");
+        }
+        let Some(directory) = watch.take() else {
+            return false;
+        };
+        let addresses = directory.owners().count();
+        tracing::info!("the API server names {addresses} addresses");
+        self.resolver.set_told(directory.pods().clone());
+        self.directory = Some(directory);
+        true
     }
 
     /// The part of a filter for the kernel. Pods are the addresses that they have now; while there may
@@ -66,25 +106,44 @@ impl PodNames {
                     addresses.extend(netns.addresses().map(|(_, a)| a.address));
                 }
             }
+            addresses.extend(self.directory.iter().flat_map(|d| d.addresses_of(wanted)));
             addresses.retain(|a| !is_local(*a));
-            // a pod that is not there yet is waited for
-            (self.resolver.open() == 0 && !addresses.is_empty()).then_some(addresses)
+            addresses.sort_unstable();
+            addresses.dedup();
+            // a pod that is not there yet, or a server's first answer, is waited for
+            let all = self.resolver.open() == 0 && self.watch.is_some() == self.directory.is_some();
+            (all && !addresses.is_empty()).then_some(addresses)
         })
     }
 
     /// The inventory with names that were found meanwhile; `None` when it is not time, or nothing
     /// new is known.
     pub(super) fn again(&mut self, inventory: &Inventory) -> Option<Inventory> {
+        let told = self.ask();
         let due = self.again.is_some_and(|at| at <= Instant::now());
-        if !due {
+        if !due && !told {
             return None;
         }
-        self.pause *= 2;
-        self.again = (self.pause <= LAST_PAUSE).then(|| Instant::now() + self.pause);
+        if due {
+            self.pause *= 2;
+            self.again = (self.pause <= LAST_PAUSE).then(|| Instant::now() + self.pause);
+        }
         let processes = Namespaces::find(&self.sources.proc).ok()?.processes();
         let mut named = inventory.clone();
         self.assign(&mut named, &processes);
         (named != *inventory).then_some(named)
+    }
+}
+
+/// Gives the node's own addresses its name where pods have names: what is there is the node's, or that
+/// of a pod on its network (`hostNetwork`).
+fn name_own(inventory: &mut Inventory) {
+    let all = inventory.home().into_iter().flat_map(|n| n.addresses());
+    let own: Vec<IpAddr> = all.map(|(_, a)| a.address).collect();
+    let names_one = |a: &IpAddr| !is_local(*a) && !matches!(a, IpAddr::V4(a) if a.is_link_local());
+    for address in own.into_iter().filter(names_one) {
+        let named = inventory.peers.entry(address);
+        named.or_insert_with(|| Owner::node(&inventory.node));
     }
 }
 
@@ -155,7 +214,7 @@ mod tests {
 
     #[test]
     fn a_pod_is_its_addresses_in_the_kernel() {
-        let names = PodNames::new(Sources::default(), &Intent::default());
+        let names = PodNames::new(&SessionConfig::default(), &Intent::default());
         same(&names, "pod shop/web-0", "inner host 10.244.1.10");
         same(
             &names,
@@ -171,7 +230,7 @@ mod tests {
 
     #[test]
     fn what_is_not_known_yet_passes() {
-        let mut names = PodNames::new(Sources::default(), &Intent::default());
+        let mut names = PodNames::new(&SessionConfig::default(), &Intent::default());
         same(&names, "pod shop/later", "");
         same(&names, "pod shop/later and tcp", "tcp");
         same(&names, "not pod shop/web-0", "");
@@ -186,7 +245,7 @@ mod tests {
 
     #[test]
     fn an_unnamed_pod_is_asked_for_again_for_a_while() {
-        let mut names = PodNames::new(Sources::default(), &Intent::default());
+        let mut names = PodNames::new(&SessionConfig::default(), &Intent::default());
         assert!(names.again(&Inventory::default()).is_none());
         let mut inventory = Inventory::default();
         let mut netns = pod(3, "x", "10.244.1.12");

@@ -47,7 +47,7 @@ pub(super) fn start(config: &SessionConfig) -> Result<Started> {
     let (facts, btf) = (facts??, btf??);
     facts.features.check()?;
     let read = inventory?;
-    let mut names = PodNames::new(config.names.clone(), &intent);
+    let mut names = PodNames::new(config, &intent);
     let mut inventory = read.inventory;
     names.assign(&mut inventory, &read.processes);
     let mut limits: Vec<Limit> = read
@@ -103,6 +103,11 @@ pub(super) fn start(config: &SessionConfig) -> Result<Started> {
 
 /// Goes on as nobody, where nothing that is read later is root's.
 pub(super) fn drop_root(config: &SessionConfig) {
+    if config.kube {
+        // the account's token is read again before it expires
+        tracing::info!("it goes on as root: only root may read the account of the API server");
+        return;
+    }
     // names of new pods come from here
     let pods = fs::metadata(&config.names.pod_logs);
     if pods.is_ok_and(|meta| meta.mode() & 0o5 != 0o5) {

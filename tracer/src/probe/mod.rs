@@ -26,6 +26,15 @@ pub enum ProbeError {
          capabilities allow"
     )]
     Object(#[from] Box<EbpfError>),
+    /// The tables do not fit into what may be locked, and the limit may not be raised.
+    #[error(
+        "this kernel counts tracer's tables as locked memory (Linux before 5.11), of which {kib} KiB are \
+         allowed: give it CAP_SYS_RESOURCE, or `ulimit -l unlimited` before it starts"
+    )]
+    LockedMemory {
+        /// `RLIMIT_MEMLOCK`, KiB.
+        kib: u64,
+    },
     /// A program was refused.
     #[error("the kernel refused the BPF program {program}: {reason}")]
     Load {

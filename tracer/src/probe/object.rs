@@ -3,8 +3,13 @@
 use std::os::fd::AsFd as _;
 
 use aya::{
-    Btf, Ebpf, EbpfLoader, VerifierLogLevel,
-    maps::{Map, MapData, PerCpuArray, RingBuf},
+    Btf, Ebpf, EbpfError, EbpfLoader, VerifierLogLevel,
+    maps::{Map, MapData, MapError, PerCpuArray, RingBuf},
+    util::KernelVersion,
+};
+use nix::{
+    errno::Errno,
+    sys::resource::{RLIM_INFINITY, Resource, getrlimit},
 };
 use tracer_abi::{
     NETNS_EDGE, NETNS_FULL, TUNNELS_SIZE,
@@ -113,7 +118,7 @@ impl Probe {
                 env!("OUT_DIR"),
                 "/tracer-bpf"
             )))
-            .map_err(Box::new)?;
+            .map_err(refused)?;
         #[cfg(feature = "bpf-log")]
         if let Err(e) = aya_log::EbpfLogger::init(&mut ebpf) {
             tracing::warn!("kernel-side log lines are not shown: {e}");
@@ -215,6 +220,21 @@ impl Probe {
             source,
         })
     }
+}
+
+/// Why the object was refused. Before Linux 5.11 tables count as locked memory of the user, whose limit
+/// aya raises when it may.
+fn refused(error: EbpfError) -> ProbeError {
+    if let EbpfError::MapError(MapError::CreateError { io_error, .. }) = &error
+        && io_error.raw_os_error() == Some(Errno::EPERM as i32)
+        && KernelVersion::current().is_ok_and(|v| v < KernelVersion::new(5, 11, 0))
+        && let Ok((limit, _)) = getrlimit(Resource::RLIMIT_MEMLOCK)
+        && limit != RLIM_INFINITY
+    {
+        let kib = limit / 1024;
+        return ProbeError::LockedMemory { kib };
+    }
+    ProbeError::Object(Box::new(error))
 }
 
 /// A filter that no packet passes.

@@ -2,6 +2,7 @@
 //! machine: nothing of it holds a path or a time of the build.
 
 mod build;
+mod image;
 mod pack;
 mod verify;
 
@@ -31,7 +32,7 @@ pub(crate) enum Arch {
     #[default]
     #[value(name = "x86_64")]
     X86,
-    /// Is built, and was never run
+    /// Is built and started in an emulator; it has never traced
     #[value(name = "aarch64")]
     Arm,
 }

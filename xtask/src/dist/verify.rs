@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use nix::unistd::Uid;
 
-use super::{Arch, Args, Release, pack, run};
+use super::{Arch, Args, Release, image, pack, run};
 use crate::{
     setup, sh,
     test::Sum,
@@ -44,7 +44,7 @@ fn count(tests: &[Test<'_>]) -> Sum {
 /// Makes the packages and tests them.
 pub(crate) fn packages() -> Result<Sum> {
     let release = run(&Args {
-        arch: vec![Arch::X86],
+        arch: vec![Arch::X86, Arch::Arm],
     })?;
     setup::debootstrap()?;
     Ok(count(&[
@@ -61,6 +61,12 @@ pub(crate) fn packages() -> Result<Sum> {
         ("the rpm holds the program and its pages", &|| rpm(&release)),
         ("the bill of materials names what is linked", &|| {
             sbom(&release)
+        }),
+        ("the image is the program alone and starts", &|| {
+            image::image(&release)
+        }),
+        ("the program for Arm reads as this one does", &|| {
+            image::arm(&release)
         }),
         (
             "the deb installs in a clean Debian, works and goes",

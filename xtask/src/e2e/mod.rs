@@ -45,13 +45,14 @@ impl Program {
     }
 }
 
-/// Runs them all and counts.
-pub(crate) fn run(args: &Args, tracer: &Path) -> Result<Sum> {
+/// Runs those that cargo builds with `options`, all when there are none, and counts.
+pub(crate) fn run(args: &Args, tracer: &Path, options: &[&str]) -> Result<Sum> {
     let Some(place) = place(args)? else {
         return Ok(Sum::failure());
     };
     let mut cargo = sh::cargo()?;
     cargo.args(["test", "--package", "e2e", "--no-run"]);
+    cargo.args(options);
     cargo.arg("--message-format=json-render-diagnostics");
     println!("$ {}", sh::line(&cargo));
     let programs = programs(&sh::stdout(&mut cargo)?);

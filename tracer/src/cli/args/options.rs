@@ -68,6 +68,10 @@ pub struct Options {
     /// Logs of pods, whose directories tell their names (default: /var/log/pods)
     #[arg(long, value_name = "DIR", global = true)]
     pub pod_logs: Option<PathBuf>,
+    /// Ask the API server of the kubeconfig, or of the pod's account, for the names of other nodes'
+    /// pods, nodes and services (builds with the feature `kube` only)
+    #[arg(long, global = true)]
+    pub kube: bool,
     /// Type information instead of /sys/kernel/btf/vmlinux
     #[arg(long, value_name = "FILE", global = true)]
     pub btf: Option<PathBuf>,
@@ -121,6 +125,7 @@ impl Options {
             drop_root: false,
             cluster: self.cluster(),
             names: self.names(),
+            kube: self.kube && !self.numeric,
         }
     }
 

@@ -334,12 +334,14 @@ impl Session {
         on_event: &mut dyn FnMut(PipelineEvent<'_>) -> ControlFlow<()>,
     ) -> Result<SessionEnd> {
         // a device that came just now has packets already, and its name is in the last change
+        let before = self.inventory.clone();
         if self.reread.is_some() {
-            let before = self.inventory.clone();
             self.read_again();
-            if !Arc::ptr_eq(&before, &self.inventory) {
-                let _ended = on_event(PipelineEvent::Inventory(&self.inventory));
-            }
+        } else {
+            self.name_again();
+        }
+        if !Arc::ptr_eq(&before, &self.inventory) {
+            let _ended = on_event(PipelineEvent::Inventory(&self.inventory));
         }
         let (snapshot, findings) = self.picture(on_event)?;
         // and what was missing since

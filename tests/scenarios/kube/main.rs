@@ -85,7 +85,9 @@ impl Cluster {
         let mut command = Command::new(binary()?);
         let logs = text(&self.kubelet.pod_logs())?;
         // what is told of names is in the log of `-v`
-        command.args(args).args(["-v", "--kube", "--pod-logs", &logs]);
+        command
+            .args(args)
+            .args(["-v", "--kube", "--pod-logs", &logs]);
         command.env("KUBECONFIG", self.kubelet.directory().join("config"));
         let tracer = Tracer::spawn_command(self.network.ns("n1")?, command)?;
         tracer.wait_ready(READY_LIMIT)?;

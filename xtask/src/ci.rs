@@ -7,10 +7,7 @@ use crate::{layers, setup, sh, test};
 pub(crate) fn run() -> Result<()> {
     lint()?;
     test::run(&test::Args::default())?;
-    test::run(&test::Args {
-        kube: true,
-        ..test::Args::default()
-    })
+    test::run(&test::Args::of_kube())
 }
 
 /// Format, layers, lints and documentation, the cheap ones first.

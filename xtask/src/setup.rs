@@ -40,6 +40,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("mandoc", "mandoc"),
     ("shellcheck", "shellcheck"),
     ("capsh", "libcap2-bin"),
+    ("openssl", "openssl"),
     ("setpriv", "util-linux"),
 ];
 

@@ -43,7 +43,7 @@ pub(crate) struct Args {
     kernels: bool,
     /// Only the tests of names from an API server, with a tracer that has the feature `kube`
     #[arg(long, conflicts_with_all = ["unit", "e2e", "vm", "filter"])]
-    pub(crate) kube: bool,
+    kube: bool,
     /// Try each lab's verdict so often; with `--e2e each_lab` nothing else
     #[arg(long, value_name = "N", conflicts_with = "unit")]
     pub(crate) repeat: Option<u32>,
@@ -122,6 +122,14 @@ fn conclude(sum: &Sum) -> Result<()> {
 }
 
 impl Args {
+    /// Those of `cargo xtask test --kube`.
+    pub(crate) fn of_kube() -> Self {
+        Self {
+            kube: true,
+            ..Self::default()
+        }
+    }
+
     /// What each test program is given.
     pub(crate) fn for_programs(&self) -> Vec<String> {
         let color = io::stdout().is_terminal().then(|| "--color=always".into());

@@ -14,7 +14,7 @@ use harness::tracer::{READY_LIMIT, binary};
 use harness::traffic::{Echo, Udp};
 use harness::{Network, Topology, Tracer, expect};
 use serde_json::{Value, json};
-use server::{ADDRESS, Server, TOKEN, object};
+use server::{ADDRESS, Server, TOKEN, certificate, object};
 
 const LIMIT: Duration = Duration::from_mins(1);
 /// The pod of this node.
@@ -77,7 +77,7 @@ impl Cluster {
     }
 
     fn server(&self, forbidden: &[&'static str]) -> Result<Server> {
-        Server::start(self.network.ns("n2")?, forbidden)
+        Server::start(self.network.ns("n2")?, forbidden, None)
     }
 
     /// Starts `tracer ARGS… --kube` on the node and waits until it traces.
@@ -233,4 +233,50 @@ fn without_an_answer_there_are_no_names() -> Result<()> {
     let report = ended.json()?;
     let flow = expect::flow(&report, &json!({"dst": DB, "packets": 3}))?;
     expect::is(&flow["names"], &json!({"dst": null}))
+}
+
+/// As in a pod with an account: a token and the authority of the server in files, the address in the
+/// environment, and the connection encrypted.
+#[test]
+fn the_account_of_a_pod_is_enough() -> Result<()> {
+    const IN_POD: &str = r#"
+        files=$1
+        shift
+        mount -t tmpfs tmpfs /run
+        at=/run/secrets/kubernetes.io/serviceaccount
+        mkdir -p "$at"
+        cp "$files/ca.crt" "$at/ca.crt"
+        printf %s "$TOKEN" >"$at/token"
+        printf %s tracer >"$at/namespace"
+        exec "$@""#;
+    let cluster = Cluster::raise()?;
+    let dir = cluster.kubelet.directory();
+    let (_, tls) = certificate(dir)?;
+    let n2 = cluster.network.ns("n2")?;
+    let server = Server::start(n2, &[], Some(tls))?;
+    let mut command = Command::new("sh");
+    command.args(["-c", IN_POD, "sh"]).arg(dir).arg(binary()?);
+    command.args([
+        "check",
+        "-v",
+        "-o",
+        "json",
+        "--for",
+        "1h",
+        "--kube",
+        "udp port 7",
+    ]);
+    command.env_remove("KUBECONFIG").env("HOME", "/nowhere");
+    command.env("TOKEN", TOKEN);
+    let (host, port) = ADDRESS.split_once(':').context("no port")?;
+    command.env("KUBERNETES_SERVICE_HOST", host);
+    command.env("KUBERNETES_SERVICE_PORT", port);
+    let tracer = Tracer::spawn_command(cluster.network.ns("n1")?, command)?;
+    tracer.wait_ready(READY_LIMIT)?;
+    wait_names(&tracer, KNOWN)?;
+    cluster.send(DB)?;
+    let report = tracer.interrupt(LIMIT)?.expect_code(0)?.json()?;
+    server.was_asked_properly()?;
+    let flow = expect::flow(&report, &json!({"dst": DB}))?;
+    expect::is(&flow["names"], &json!({"dst": db()}))
 }

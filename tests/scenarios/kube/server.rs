@@ -2,16 +2,19 @@
 //! and watches whose events the test sends.
 
 use std::collections::HashMap;
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::fd::AsRawFd as _;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use harness::{Netns, deadline};
+use harness::{Netns, command, deadline};
 use nix::sys::socket::shutdown;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::{Value, json};
 
 /// Where it listens, in the namespace of another node.
@@ -47,8 +50,12 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
 }
 
 impl Server {
-    /// One that refuses to list `forbidden`.
-    pub(crate) fn start(ns: &Netns, forbidden: &[&'static str]) -> Result<Self> {
+    /// One that refuses to list `forbidden`, with `tls` on a connection that is encrypted.
+    pub(crate) fn start(
+        ns: &Netns,
+        forbidden: &[&'static str],
+        tls: Option<Arc<ServerConfig>>,
+    ) -> Result<Self> {
         let listener = ns.run(|| TcpListener::bind(ADDRESS))??;
         let state = Arc::new(Mutex::new(State {
             forbidden: forbidden.to_vec(),
@@ -58,9 +65,9 @@ impl Server {
         thread::spawn(move || {
             for stream in accepting.incoming() {
                 let Ok(stream) = stream else { return };
-                let shared = shared.clone();
+                let (shared, tls) = (shared.clone(), tls.clone());
                 // a client that goes away is no error
-                thread::spawn(move || drop(serve(stream, &shared)));
+                thread::spawn(move || drop(accept(stream, tls, &shared)));
             }
         });
         Ok(Self { state, listener })
@@ -120,20 +127,82 @@ fn chunk(stream: &mut TcpStream, event: &Value) -> Result<()> {
     Ok(stream.flush()?)
 }
 
-/// Answers the requests of one connection.
-fn serve(mut stream: TcpStream, state: &Mutex<State>) -> Result<()> {
-    lock(state).streams.push(stream.try_clone()?);
-    let mut lines = BufReader::new(stream.try_clone()?).lines();
-    loop {
-        let Some(request) = lines.next().transpose()? else {
-            return Ok(());
-        };
+fn accept(
+    mut stream: TcpStream,
+    tls: Option<Arc<ServerConfig>>,
+    state: &Mutex<State>,
+) -> Result<()> {
+    let plain = stream.try_clone()?;
+    lock(state).streams.push(plain.try_clone()?);
+    match tls {
+        None => serve(&mut stream, Some(&plain), state),
+        Some(tls) => {
+            let connection = ServerConnection::new(tls)?;
+            serve(&mut StreamOwned::new(connection, stream), None, state)
+        }
+    }
+}
+
+/// A certificate for [`ADDRESS`] that is its own authority, and what a server needs of it.
+pub(crate) fn certificate(dir: &Path) -> Result<(String, Arc<ServerConfig>)> {
+    let path = |name: &str| dir.join(name).display().to_string();
+    let (key, cert) = (path("tls.key"), path("ca.crt"));
+    let name = format!("subjectAltName=IP:{}", ADDRESS.trim_end_matches(":6443"));
+    let made = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:prime256v1",
+        "-nodes",
+        "-days",
+        "1",
+        "-subj",
+        "/CN=kube-apiserver",
+        "-addext",
+        &name,
+        "-addext",
+        "basicConstraints=critical,CA:FALSE",
+        "-keyout",
+        &key,
+        "-out",
+        &cert,
+    ];
+    command::run(&made, "")?;
+    let chain = CertificateDer::pem_file_iter(&cert)?.collect::<Result<_, _>>()?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_single_cert(chain, PrivateKeyDer::from_pem_file(&key)?)?;
+    Ok((cert, Arc::new(config)))
+}
+
+/// Up to the end of a line, without it; `None` at the end of the connection.
+fn line(stream: &mut impl Read) -> Result<Option<String>> {
+    let mut line = Vec::new();
+    let mut byte = [0];
+    while stream.read(&mut byte)? == 1 {
+        if byte == *b"\n" {
+            let text = String::from_utf8(line)?;
+            return Ok(Some(text.trim_end().to_owned()));
+        }
+        line.extend(byte);
+    }
+    Ok(None)
+}
+
+/// Answers the requests of one connection. `plain` is what events of a watch are written to.
+fn serve(
+    stream: &mut (impl Read + Write),
+    plain: Option<&TcpStream>,
+    state: &Mutex<State>,
+) -> Result<()> {
+    while let Some(request) = line(stream)? {
         let mut shown = false;
-        for header in lines.by_ref() {
-            let header = header?;
-            if header.is_empty() {
-                break;
-            }
+        while let Some(header) = line(stream)?.filter(|header| !header.is_empty()) {
             shown |= header.eq_ignore_ascii_case(&format!("authorization: Bearer {TOKEN}"));
         }
         let url = request.split(' ').nth(1).unwrap_or_default();
@@ -145,22 +214,25 @@ fn serve(mut stream: TcpStream, state: &Mutex<State>) -> Result<()> {
             return Ok(());
         };
         if lock(state).forbidden.contains(kind) {
-            answer(&mut stream, "403 Forbidden", &forbidden(kind))?;
+            answer(stream, "403 Forbidden", &forbidden(kind))?;
         } else if query.split('&').any(|word| word.starts_with("watch=")) {
             write!(
                 stream,
                 "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
             )?;
-            lock(state)
-                .watches
-                .insert((*kind).to_owned(), stream.try_clone()?);
+            stream.flush()?;
+            if let Some(plain) = plain {
+                let to = plain.try_clone()?;
+                lock(state).watches.insert((*kind).to_owned(), to);
+            }
         } else {
-            answer(&mut stream, "200 OK", list)?;
+            answer(stream, "200 OK", list)?;
         }
     }
+    Ok(())
 }
 
-fn answer(stream: &mut TcpStream, status: &str, body: &str) -> Result<()> {
+fn answer(stream: &mut impl Write, status: &str, body: &str) -> Result<()> {
     write!(
         stream,
         "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",

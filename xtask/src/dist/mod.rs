@@ -87,8 +87,12 @@ impl Release {
 
     /// The static program.
     fn program(arch: Arch) -> Result<PathBuf> {
-        let file = format!("target/{}/{}/tracer", arch.target(), build::PROFILE);
-        Ok(sh::root()?.join(file))
+        Ok(sh::root()?.join(Self::program_below(arch)))
+    }
+
+    /// The same below the directory of the sources.
+    fn program_below(arch: Arch) -> String {
+        format!("target/{}/{}/tracer", arch.target(), build::PROFILE)
     }
 
     fn tarball(&self, arch: Arch) -> PathBuf {

@@ -1,23 +1,24 @@
 //! Tests of what is handed out: each package is opened, installed and used.
 
 use std::{
-    fs,
+    env, fs,
+    os::unix::fs::symlink,
     path::{Path, PathBuf},
+    process,
     time::Duration,
 };
 
 use anyhow::{Context as _, Result, ensure};
+use clap::ValueEnum as _;
 use nix::unistd::Uid;
 
-use super::{Arch, Args, Release, image, pack, run};
+use super::{Arch, Args, Release, build, image, pack, run};
 use crate::{
     setup, sh,
     test::Sum,
     vm::{self, Job, Version},
 };
 
-/// The oldest, the default and the newest kernel of the matrix.
-const KERNELS: [Version; 3] = [Version::V5_10, Version::V6_12, Version::V7_3];
 /// For one machine: it is emulated.
 const LIMIT: Duration = Duration::from_mins(10);
 
@@ -58,6 +59,9 @@ pub(crate) fn packages() -> Result<Sum> {
             same_again(&release)
         }),
         ("no path of this machine is in the program", &|| no_paths()),
+        ("another directory gives the same program", &|| {
+            elsewhere(&release)
+        }),
         ("the rpm holds the program and its pages", &|| rpm(&release)),
         ("the bill of materials names what is linked", &|| {
             sbom(&release)
@@ -75,7 +79,7 @@ pub(crate) fn packages() -> Result<Sum> {
     ]))
 }
 
-/// Starts the static program, which must be there, on the kernels.
+/// Starts the static program, which must be there, on every kernel of the matrix.
 pub(crate) fn kernels() -> Result<Sum> {
     let program = Release::program(Arch::X86)?;
     ensure!(
@@ -84,7 +88,7 @@ pub(crate) fn kernels() -> Result<Sum> {
         program.display()
     );
     let mut sum = Sum::default();
-    for version in KERNELS {
+    for version in Version::value_variants().iter().copied() {
         let name = format!("the program traces on Linux {}", version.name());
         sum.add(&count(&[(&name, &|| on_kernel(version, &program))]));
     }
@@ -142,6 +146,38 @@ fn same_again(release: &Release) -> Result<()> {
     pack::stage(Arch::X86, release)?;
     pack::pack(Arch::X86, release)?;
     checksums(release).with_context(|| before)
+}
+
+/// Compiles the sources a second time, from a directory with another name.
+fn elsewhere(release: &Release) -> Result<()> {
+    const SOURCES: [&str; 8] = [
+        ".cargo",
+        "Cargo.toml",
+        "Cargo.lock",
+        "rust-toolchain.toml",
+        "tracer",
+        "tracer-ebpf",
+        "xtask",
+        "tests",
+    ];
+    let dir = env::temp_dir().join(format!("tracer-elsewhere-{}", process::id()));
+    let tools = dir.join("target/toolchain");
+    fs::create_dir_all(&tools)?;
+    let root = sh::root()?;
+    let mut copy = sh::command("cp")?;
+    sh::run(
+        copy.arg("-r")
+            .args(SOURCES.map(|part| root.join(part)))
+            .arg(&dir),
+    )?;
+    symlink(root.join("target/toolchain/bin"), tools.join("bin"))?;
+    let compiled = build::compile_in(&dir, Arch::X86, release);
+    let again = fs::read(dir.join(Release::program_below(Arch::X86)));
+    fs::remove_dir_all(&dir)?;
+    compiled?;
+    let same = again? == fs::read(Release::program(Arch::X86)?)?;
+    ensure!(same, "another directory gives another program");
+    Ok(())
 }
 
 fn no_paths() -> Result<()> {

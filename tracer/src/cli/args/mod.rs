@@ -41,7 +41,8 @@ Examples:
   tracer check host 10.1.2.3 --for 10s --via ens6
 
 FILTER is a pcap-filter expression (host, net, port, portrange, src, dst, ip, ip6, tcp, udp,
-icmp, icmp6, and, or, not) with more primitives: dev, netns, vni, mark, table, reason, drop.
+icmp, icmp6, and, or, not) with more primitives: dev, netns, pod, vni, mark, table,
+reason, drop.
 Quote it where the shell would read it: 'not (tcp or udp)'.";
 
 const EXIT: &str = "\

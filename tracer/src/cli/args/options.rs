@@ -68,8 +68,10 @@ pub struct Options {
     /// Logs of pods, whose directories tell their names (default: /var/log/pods)
     #[arg(long, value_name = "DIR", global = true)]
     pub pod_logs: Option<PathBuf>,
-    /// Ask the API server of the kubeconfig, or of the pod's account, for the names of other nodes'
-    /// pods, nodes and services (builds with the feature `kube` only)
+    /// Names of other nodes' pods and of services from an API server
+    ///
+    /// That of the kubeconfig, otherwise that of this pod's account; what it knows is in docs/names.md.
+    /// Only a tracer that is built with the feature `kube` has it.
     #[arg(long, global = true)]
     pub kube: bool,
     /// Type information instead of /sys/kernel/btf/vmlinux

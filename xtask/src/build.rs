@@ -26,6 +26,10 @@ pub(crate) fn tracer_with(options: &[&str]) -> Result<PathBuf> {
 fn executable(messages: &str) -> Option<PathBuf> {
     messages.lines().find_map(|line| {
         let message: Value = serde_json::from_str(line).ok()?;
+        let is_test = message.pointer("/profile/test") == Some(&Value::Bool(true));
+        if is_test {
+            return None;
+        }
         message.get("executable")?.as_str().map(PathBuf::from)
     })
 }
@@ -39,7 +43,9 @@ mod tests {
         let messages = concat!(
             r#"{"reason":"compiler-artifact","executable":null}"#,
             "\n",
-            r#"{"reason":"compiler-artifact","executable":"/t/debug/tracer"}"#,
+            r#"{"reason":"compiler-artifact","profile":{"test":true},"executable":"/t/deps/tracer-1"}"#,
+            "\n",
+            r#"{"reason":"compiler-artifact","profile":{"test":false},"executable":"/t/debug/tracer"}"#,
             "\n",
             r#"{"reason":"build-finished","success":true}"#,
         );

@@ -27,14 +27,14 @@ pub(crate) fn run(args: &Args) -> Result<Sum> {
         }
     }
     let mut clippy = sh::cargo()?;
-    clippy.args(["clippy", "--package", "tracer", "--lib", "--tests"]);
+    clippy.args(["clippy", "--package", "tracer", "--lib"]);
     clippy.args(FEATURE).args(["--", "-D", "warnings"]);
-    sh::run(&mut clippy)?;
+    sh::run(&mut clippy).context("lints of the feature")?;
+    let tracer = tracer()?;
     let mut unit = sh::cargo()?;
     unit.args(["test", "--package", "tracer", "--lib"]);
     unit.args(FEATURE).args(["--", "apiserver::"]);
     sum.add(&test::program(&mut unit)?);
-    let tracer = tracer()?;
     let only = [&FEATURE[..], &["--test", "kube"]].concat();
     sum.add(&e2e::run(args, &tracer, &only)?);
     Ok(sum)
@@ -42,7 +42,8 @@ pub(crate) fn run(args: &Args) -> Result<Sum> {
 
 /// The program with the feature, out of the way of the next build without it.
 fn tracer() -> Result<PathBuf> {
-    let built = build::tracer_with(&FEATURE)?;
+    // together with its tests: apart, cargo would compile what they share twice
+    let built = build::tracer_with(&[&FEATURE[..], &["--tests"]].concat())?;
     let dir = sh::root()?.join("target/kube");
     fs::create_dir_all(&dir)?;
     let file = dir.join("tracer");

@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use harness::kubelet::{Driver, Kubelet, uid};
+use harness::kubelet::{Driver, Hierarchy, Kubelet, uid};
 use harness::tracer::{READY_LIMIT, binary};
 use harness::traffic::{Echo, Udp};
 use harness::{Network, Topology, Tracer, expect};
@@ -61,7 +61,7 @@ impl Node {
             .pod("n1", "web", WEB, None)
             .pod("n1", "db", DB, None)
             .raise()?;
-        let mut kubelet = Kubelet::new()?;
+        let mut kubelet = Kubelet::new(Hierarchy::Unified)?;
         for (ns, number) in [("web", 2), ("db", 4)] {
             kubelet.start(network.ns(ns)?, Driver::Systemd, number)?;
             kubelet.log("shop", ns, number)?;

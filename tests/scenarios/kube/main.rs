@@ -9,7 +9,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use harness::kubelet::{Driver, Kubelet, uid};
+use harness::kubelet::{Driver, Hierarchy, Kubelet, uid};
 use harness::tracer::{READY_LIMIT, binary};
 use harness::traffic::{Echo, Udp};
 use harness::{Network, Topology, Tracer, expect};
@@ -53,7 +53,7 @@ impl Cluster {
             .route("n2", "10.244.1.0/24 via 10.0.0.1")
             .pod("n1", "web", WEB, None)
             .raise()?;
-        let mut kubelet = Kubelet::new()?;
+        let mut kubelet = Kubelet::new(Hierarchy::Unified)?;
         kubelet.start(network.ns("web")?, Driver::Systemd, 2)?;
         network
             .ns("n1")?

@@ -183,7 +183,7 @@ fn elsewhere(release: &Release) -> Result<()> {
 fn no_paths() -> Result<()> {
     let program = fs::read(Release::program(Arch::X86)?)?;
     let root = sh::root()?.display().to_string();
-    let home = std::env::var("HOME").unwrap_or_default();
+    let home = env::var("HOME").unwrap_or_default();
     for path in [root, format!("{home}/.cargo"), format!("{home}/.rustup")] {
         let found = program.windows(path.len()).any(|w| w == path.as_bytes());
         ensure!(!found, "{path} is in it");
@@ -296,7 +296,7 @@ fn base() -> Result<PathBuf> {
     let mut debootstrap = sh::command("debootstrap")?;
     debootstrap.args(["--variant=minbase", "--arch=amd64", "stable"]);
     debootstrap.arg(&dir).arg(mirror);
-    sh::run(debootstrap.stdout(std::process::Stdio::null()))
+    sh::run(debootstrap.stdout(process::Stdio::null()))
         .context("the clean Debian needs the network once")?;
     let part = file.with_extension("part");
     let mut tar = sh::command("tar")?;

@@ -6,6 +6,8 @@ use crate::event::{Counters, Dir, Encap, HopKey, Nat, RouteDecision, Tuple};
 /// A hop as stitching and path making read it.
 #[derive(Clone, Debug)]
 pub(super) struct Leg {
+    /// Its number among the hops of the group that it is of.
+    pub(super) number: usize,
     /// With the addresses that packets have here.
     pub(super) key: HopKey,
     /// The flow's tuple in this direction, as the client knows it.

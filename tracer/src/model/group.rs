@@ -16,6 +16,7 @@ use super::{
     pair::{Pair, pair},
     path::path,
     record::{DropTotals, Group, HopTotals, Rare, answer, group_key},
+    recount::Recount,
     stitch::stitch,
     topology::Topology,
 };
@@ -50,6 +51,10 @@ pub(super) struct Built {
     pub(super) fragments: bool,
     /// Tunnelled flows show its ICMP errors.
     pub(super) shown_elsewhere: bool,
+    /// Where the counts are from, when nothing but them can change without the rest.
+    pub(super) counts: Option<Recount>,
+    /// The counts are out of date, the rest is not.
+    pub(super) recount: bool,
 }
 
 impl Built {
@@ -111,12 +116,25 @@ pub(super) fn build(key: &Tuple, group: &Group, context: Context<'_>) -> Built {
     };
     let pairs = pairs(key, drafts, topology);
     built.flows.reserve_exact(pairs.len());
+    if let ([pair], true) = (pairs.as_slice(), stands_alone(group, &built, context)) {
+        built.counts = Recount::of(pair, group, topology);
+    }
     for pair in pairs {
         let (flow, again) = finish(pair, context);
         built.again = built.again.into_iter().chain(again).min();
         built.flows.push(flow);
     }
     built
+}
+
+/// All that its flow shows is of the group itself, and is hops and drops.
+fn stands_alone(group: &Group, built: &Built, context: Context<'_>) -> bool {
+    let rare = group.rare.as_ref();
+    !group.is_linked()
+        && context.fragments.is_none()
+        && context.outer_icmp.is_empty()
+        && built.strays.is_empty()
+        && rare.is_none_or(|r| r.icmp.is_empty() && r.tcp.is_empty() && r.failures.is_empty())
 }
 
 /// Gives the reports to the directions that they are about; returns drops of which the direction
@@ -186,13 +204,13 @@ fn sorted<T, K: Ord>(items: &[T], key: impl Fn(&T) -> K) -> Vec<&T> {
 /// The directions that hops were seen of.
 fn chains(key: &Tuple, group: &Group, context: Context<'_>) -> Vec<Draft> {
     let mut legs: Vec<Leg> = Vec::with_capacity(group.hops.len());
-    for hop in &group.hops {
-        if group.owner(hop, context.groups) == Owner::Own {
+    for hop in group.hops.iter().enumerate() {
+        if group.owner(hop.1, context.groups) == Owner::Own {
             legs.push(leg(hop));
         }
     }
     for part in group.parts(context.groups) {
-        legs.extend(part.hops.iter().filter_map(|hop| {
+        legs.extend(part.hops.iter().enumerate().filter_map(|(number, hop)| {
             let Owner::Of(nat) = part.owner(hop, context.groups) else {
                 return None;
             };
@@ -200,11 +218,12 @@ fn chains(key: &Tuple, group: &Group, context: Context<'_>) -> Vec<Draft> {
             (group_key(&flow) == *key).then(|| Leg {
                 flow,
                 nat: Some(nat),
-                ..leg(hop)
+                ..leg((number, hop))
             })
         }));
     }
-    for hop in context.fragments.into_iter().flat_map(|f| &f.hops) {
+    let fragments = context.fragments.into_iter().flat_map(|f| &f.hops);
+    for hop in fragments.enumerate() {
         let mut leg = leg(hop);
         leg.key.tuple = whole(&leg.key.tuple, key);
         leg.flow = leg.key.tuple;
@@ -253,8 +272,9 @@ fn whole(fragment: &Tuple, key: &Tuple) -> Tuple {
     }
 }
 
-fn leg(hop: &HopTotals) -> Leg {
+fn leg((number, hop): (usize, &HopTotals)) -> Leg {
     Leg {
+        number,
         key: hop.key,
         flow: hop.key.tuple,
         nat: None,

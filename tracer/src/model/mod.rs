@@ -17,6 +17,7 @@ mod outcome;
 mod pair;
 mod path;
 mod record;
+mod recount;
 mod redirect;
 mod snapshot;
 mod stitch;

@@ -6,7 +6,7 @@ use super::{
     Drop,
     group::Built,
     nat::Links,
-    totals::{Lives, Moments},
+    totals::{Changed, Lives, Moments},
 };
 use crate::event::{
     Counters, DropSample, Encap, EncapKey, HopKey, HopSample, IcmpSample, KtimeNs, Nat,
@@ -72,10 +72,10 @@ impl HopTotals {
         true
     }
 
-    pub(super) fn apply(&mut self, sample: &HopSample, at: KtimeNs) -> bool {
-        let mut changed = self.lives.apply(&sample.counters);
+    pub(super) fn apply(&mut self, sample: &HopSample, at: KtimeNs) -> Changed {
+        let counted = self.lives.apply(&sample.counters);
         let version = (sample.counters.last, sample.counters.packets, at);
-        changed |= self.add_nat(sample.nat, version > self.version);
+        let mut changed = self.add_nat(sample.nat, version > self.version);
         if version > self.version {
             self.version = version;
             changed |= self.route.as_deref().copied() != sample.route
@@ -97,7 +97,7 @@ impl HopTotals {
         let changes = self.route_changes.max(sample.route_changes);
         changed |= (max_len, flags, changes) != (self.max_len, self.tcp_flags, self.route_changes);
         (self.max_len, self.tcp_flags, self.route_changes) = (max_len, flags, changes);
-        changed
+        counted.or_more(changed)
     }
 }
 
@@ -125,23 +125,24 @@ impl DropTotals {
             && self.sample.place == other.place
     }
 
-    pub(super) fn apply(&mut self, sample: &DropSample, at: KtimeNs) -> bool {
-        let mut changed = self.lives.apply(&drop_counters(sample));
+    pub(super) fn apply(&mut self, sample: &DropSample, at: KtimeNs) -> Changed {
+        let counted = self.lives.apply(&drop_counters(sample));
+        let besides = |s: &DropSample| (s.route, s.mtu, s.encap, s.loss, s.has_sock);
+        let before = besides(&self.sample);
         let max_len = self.sample.max_len.max(sample.max_len);
-        changed |= max_len != self.sample.max_len;
+        let grew = max_len != self.sample.max_len;
         if (sample.last, sample.count, at) > (self.sample.last, self.sample.count, self.at) {
             let (route, mtu) = (self.sample.route, self.sample.mtu);
             self.sample = sample.clone();
             self.sample.route = sample.route.or(route);
             self.sample.mtu = sample.mtu.or(mtu);
             self.at = at;
-            changed = true;
         } else {
             self.sample.route = self.sample.route.or(sample.route);
             self.sample.mtu = self.sample.mtu.or(sample.mtu);
         }
         self.sample.max_len = max_len;
-        changed
+        counted.or_more(grew || besides(&self.sample) != before)
     }
 }
 
@@ -190,6 +191,15 @@ impl Group {
                 .rare
                 .as_ref()
                 .is_some_and(|r| !r.failures.is_empty() || r.drops.iter().any(|d| d.sample.loss)),
+        }
+    }
+
+    /// The flows made of it are out of date by their counts at most.
+    pub(super) fn count(&mut self) {
+        let built = self.built.get_mut();
+        match built {
+            Some(b) if b.counts.is_some() => b.recount = true,
+            _ => *built = None,
         }
     }
 

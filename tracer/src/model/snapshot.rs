@@ -164,6 +164,7 @@ impl Model {
         let joins = Joins::new(&self.store);
         for (key, group) in &self.store.groups {
             if self.is_current(key, group, &joins) {
+                recount(group);
                 continue;
             }
             let built = if joins.absorbed.contains_key(key) {
@@ -227,6 +228,18 @@ impl Model {
             groups: &self.store.groups,
         };
         build(key, group, context)
+    }
+}
+
+/// Brings the counts of a flow up to date, when nothing else of it changed.
+fn recount(group: &Group) {
+    let mut built = group.built.borrow_mut();
+    let Some(built) = built.as_mut().filter(|b| b.recount) else {
+        return;
+    };
+    built.recount = false;
+    if let (Some(counts), [one]) = (&built.counts, built.flows.as_mut_slice()) {
+        counts.apply(Arc::make_mut(&mut one.flow), group);
     }
 }
 

@@ -10,7 +10,7 @@ use super::{
     attach::may_be_outer,
     record::{DropTotals, Group, HopTotals, group_key},
     sums::Sums,
-    totals::Moments,
+    totals::{Changed, Moments},
 };
 use crate::event::{
     Body, Counters, DropSample, Event, HopKey, HopSample, IcmpSample, KtimeNs, Nat, NeighFailure,
@@ -91,28 +91,45 @@ impl Store {
         let group = self.group(&sample.key.tuple, sample.counters.last);
         let known = group.hops.iter_mut().find(|h| h.key == sample.key);
         let (mut before, mut after) = (Counters::default(), sample.counters);
-        let changed = known.map(|hop| {
+        let changed = if let Some(hop) = known {
             before = hop.lives.total();
             let changed = hop.apply(sample, at);
             after = hop.lives.total();
             changed
-        });
-        if changed.is_none() {
+        } else {
             // most flows have two; the first growth of a vector would make room for four
             if group.hops.len() == group.hops.capacity() && group.hops.len() < 2 {
                 group.hops.reserve_exact(1);
             }
             group.hops.push(HopTotals::new(sample, at));
+            Changed::More
+        };
+        let linked = group.is_linked();
+        if changed == Changed::Counts && !linked {
+            // nearly all reports are such: the group is not looked for again
+            group.count();
         }
         if let Some(sums) = &mut self.sums {
             let key = &sample.key;
             sums.passed((key.netns, key.dev, key.dir), &before, &after);
         }
-        if changed != Some(false) {
-            self.touch(&sample.key.tuple);
+        if changed == Changed::More || linked {
+            self.changed(&sample.key.tuple, changed);
         }
         if let Some(nat) = &sample.nat {
             self.link(nat, sample.key.netns, sample.counters.last);
+        }
+    }
+
+    /// A report changed something about the group of `tuple`.
+    fn changed(&mut self, tuple: &Tuple, changed: Changed) {
+        match changed {
+            Changed::Nothing => {}
+            Changed::More => self.touch(tuple),
+            Changed::Counts => match self.groups.get_mut(&group_key(tuple)) {
+                Some(group) if !group.is_linked() => group.count(),
+                _ => self.touch(tuple),
+            },
         }
     }
 
@@ -180,14 +197,13 @@ impl Store {
             }
             None => {
                 drops.push(DropTotals::new(sample, at));
-                (true, sample.count)
+                (Changed::More, sample.count)
             }
         };
         if let Some(tuple) = flow
-            && changed
             && sample.loss
         {
-            self.touch(&tuple);
+            self.changed(&tuple, changed);
         }
         if !sample.loss || sample.tuple.is_some_and(|t| t.is_housekeeping()) {
             let key = (sample.place.reason.clone(), sample.place.symbol.clone());

@@ -10,6 +10,23 @@ const MAX_LIVES: usize = 8;
 /// More moments of one kind than this are kept as a number only.
 const MAX_MOMENTS: usize = 256;
 
+/// What a report changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Changed {
+    Nothing,
+    /// Packets, bytes and the time of the last one, nothing else.
+    Counts,
+    /// Something that flows are made by.
+    More,
+}
+
+impl Changed {
+    /// Together with a change of something else.
+    pub(super) fn or_more(self, more: bool) -> Self {
+        if more { Self::More } else { self }
+    }
+}
+
 /// Totals of a key over all lives of its kernel map entry.
 ///
 /// Within one life totals only grow and `first` stays, so the larger of two samples is the newer.
@@ -30,15 +47,21 @@ impl Lives {
         }
     }
 
-    /// Takes a sample; true when it changed anything.
-    pub(super) fn apply(&mut self, sample: &Counters) -> bool {
+    /// Takes a sample, and says what it changed.
+    pub(super) fn apply(&mut self, sample: &Counters) -> Changed {
         let life = std::iter::once(&mut self.newest)
             .chain(&mut self.older)
             .find(|l| sample.first <= l.last && l.first <= sample.last);
         if let Some(life) = life {
             let before = *life;
             grow(life, sample);
-            return *life != before;
+            return if life.first != before.first {
+                Changed::More
+            } else if *life == before {
+                Changed::Nothing
+            } else {
+                Changed::Counts
+            };
         }
         if sample.first > self.newest.last {
             self.older
@@ -49,7 +72,7 @@ impl Lives {
         if self.older.len() >= MAX_LIVES {
             self.fold_oldest();
         }
-        true
+        Changed::More
     }
 
     fn fold_oldest(&mut self) {

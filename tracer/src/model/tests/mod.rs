@@ -5,6 +5,7 @@ mod nat;
 mod order;
 mod outcomes;
 mod paths;
+mod recount;
 mod redirects;
 mod sums;
 mod tenants;

@@ -3,6 +3,7 @@
 use super::{
     Context, Finding, Rule, Severity, Subject,
     drops::{self, Cause, configured},
+    signs::Sign,
     text,
 };
 use crate::event::RouteKind;
@@ -76,7 +77,7 @@ fn next(ctx: &Context<'_>, netns: crate::event::NetnsId, ipv6: bool, get: &str) 
 
 /// Senders of this node that got the errno; no packet was made.
 fn local_senders(ctx: &Context<'_>) -> Vec<Finding> {
-    ctx.traces()
+    ctx.traces_with(Sign::Failed.into())
         .filter(|t| !t.is_reply)
         .flat_map(|t| t.flow.route_failures.iter().map(move |f| (t, f)))
         .filter(|(_, f)| matches!(f.errno, 13 | 22 | 113))

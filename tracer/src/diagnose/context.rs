@@ -1,10 +1,17 @@
 //! What a rule looks at.
 
-use std::{collections::BTreeSet, net::IpAddr};
+use std::{
+    collections::HashSet,
+    net::IpAddr,
+    sync::{Arc, OnceLock},
+};
+
+use foldhash::fast::RandomState;
 
 use super::{
     Intent,
     drops::{self, Cause, Hit},
+    signs::{Sign, Signs},
     trace::Trace,
 };
 use crate::{
@@ -25,7 +32,21 @@ pub struct Context<'a> {
     /// False when a filter or a choice of devices can leave answers out: then nothing is called
     /// unanswered.
     pub answers_visible: bool,
-    hidden: BTreeSet<FlowId>,
+    hidden: Hidden,
+    /// Worked out when a rule first asks for it, and for all of them.
+    found: Arc<Found<'a>>,
+}
+
+/// Flows that a rule does not see.
+pub(super) type Hidden = HashSet<FlowId, RandomState>;
+
+/// What all rules ask for: a node has 100,000 flows, and most of them show nothing.
+#[derive(Debug, Default)]
+struct Found<'a> {
+    /// What there is to see of each flow.
+    signs: OnceLock<Vec<Signs>>,
+    /// All drops with their causes.
+    drops: OnceLock<Vec<(Cause, Hit<'a>)>>,
 }
 
 impl<'a> Context<'a> {
@@ -36,7 +57,8 @@ impl<'a> Context<'a> {
             inventory,
             intent: Intent::UNKNOWN,
             answers_visible: true,
-            hidden: BTreeSet::new(),
+            hidden: Hidden::default(),
+            found: Arc::default(),
         }
     }
 
@@ -51,10 +73,11 @@ impl<'a> Context<'a> {
     #[must_use]
     pub fn with_answers_visible(mut self, visible: bool) -> Self {
         self.answers_visible = visible;
+        self.found = Arc::default();
         self
     }
 
-    pub(super) fn without(&self, hidden: BTreeSet<FlowId>) -> Self {
+    pub(super) fn without(&self, hidden: Hidden) -> Self {
         Self {
             hidden,
             ..self.clone()
@@ -64,25 +87,43 @@ impl<'a> Context<'a> {
     /// Both directions of all flows that no cause has explained yet for this rule.
     pub(super) fn traces(&self) -> impl Iterator<Item = Trace<'a>> + '_ {
         let snapshot: &'a Snapshot = self.snapshot;
-        snapshot
-            .flows
-            .iter()
-            .filter(|f| !self.hidden.contains(&f.id))
-            .flat_map(|flow| [false, true].map(|is_reply| Trace { flow, is_reply }))
+        let flows = snapshot.flows.iter().filter(|f| self.sees(&f.id));
+        flows.flat_map(|flow| [false, true].map(|is_reply| Trace { flow, is_reply }))
+    }
+
+    /// Of these the flows that show one of the signs, in one direction at least.
+    pub(super) fn traces_with(&self, any: Signs) -> impl Iterator<Item = Trace<'a>> + '_ {
+        let snapshot: &'a Snapshot = self.snapshot;
+        // flows lie far apart in memory: those that show nothing are not looked at
+        let flows = self.signs().iter().zip(&snapshot.flows);
+        flows
+            .filter(move |(signs, f)| signs.has(any) && self.sees(&f.id))
+            .flat_map(|(_, flow)| [false, true].map(|is_reply| Trace { flow, is_reply }))
+    }
+
+    fn signs(&self) -> &[Signs] {
+        self.found.signs.get_or_init(|| Signs::of_all(self))
+    }
+
+    fn sees(&self, id: &FlowId) -> bool {
+        self.hidden.is_empty() || !self.hidden.contains(id)
     }
 
     /// Drops of flows with this cause.
     pub(super) fn drops(&self, cause: Cause) -> Vec<Hit<'a>> {
-        self.traces()
-            .flat_map(|trace| {
-                trace
-                    .dir()
-                    .drops
-                    .iter()
-                    .map(move |drop| Hit { trace, drop })
-            })
-            .filter(|hit| drops::cause(self, hit) == cause)
-            .collect()
+        let all = self.found.drops.get_or_init(|| {
+            let flows = self.signs().iter().zip(&self.snapshot.flows);
+            let dropped = flows.filter(|(signs, _)| signs.has(Sign::Dropped.into()));
+            let traces = dropped
+                .flat_map(|(_, flow)| [false, true].map(|is_reply| Trace { flow, is_reply }));
+            let hits = traces.flat_map(|trace| {
+                let drops = trace.dir().drops.iter();
+                drops.map(move |drop| Hit { trace, drop })
+            });
+            hits.map(|hit| (drops::cause(self, &hit), hit)).collect()
+        });
+        let wanted = all.iter().filter(|(c, _)| *c == cause).map(|(_, hit)| *hit);
+        wanted.filter(|h| self.sees(&h.trace.flow.id)).collect()
     }
 
     /// A missing answer means something: nothing that could hold it is left out or was lost.

@@ -4,7 +4,9 @@
 //! neighbour failures are `NOT_SPECIFIED` everywhere. The symbol and the errno that routing left
 //! in the packet decide where the reason does not.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+
+use foldhash::fast::RandomState;
 
 use super::{
     Context, Finding, Severity, Subject,
@@ -281,13 +283,13 @@ pub(super) fn flows(hits: &[Hit<'_>]) -> Vec<FlowId> {
 
 /// Flows by descending weight, each once.
 pub(super) fn ranked(weights: impl IntoIterator<Item = (u64, FlowId)>) -> Vec<FlowId> {
-    let mut sums: BTreeMap<FlowId, u64> = BTreeMap::new();
+    let mut sums: HashMap<FlowId, u64, RandomState> = HashMap::default();
     for (weight, id) in weights {
         *sums.entry(id).or_default() += weight;
     }
-    let mut all: Vec<(FlowId, u64)> = sums.into_iter().collect();
-    all.sort_by_key(|(id, n)| (std::cmp::Reverse(*n), *id));
-    all.into_iter().map(|(id, _)| id).collect()
+    let mut all: Vec<(u64, FlowId)> = sums.into_iter().map(|(id, n)| (n, id)).collect();
+    all.sort_unstable_by(|(n, a), (m, b)| m.cmp(n).then_with(|| a.cmp(b)));
+    all.into_iter().map(|(_, id)| id).collect()
 }
 
 /// A finding about drops: an error, with the flows and the places as evidence.
@@ -298,14 +300,15 @@ pub(super) fn finding(
     said: (String, String),
 ) -> Finding {
     let first = hits.first();
+    let flows = flows(hits);
     let mut evidence = super::text::places(ctx, hits);
-    evidence.extend(super::text::samples(ctx, &flows(hits)));
+    evidence.extend(super::text::samples(ctx, &flows));
     Finding {
         id,
         severity: Severity::Error,
         summary: said.0,
         subject: Subject {
-            flows: flows(hits),
+            flows,
             dev: first.and_then(|h| Some((h.netns(), h.dev()?))),
             address: first.map(|h| h.trace.tuple().dst),
         },

@@ -1,7 +1,7 @@
 //! Two default routes of one metric on different devices, where no multipath was meant.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     net::IpAddr,
 };
 
@@ -176,6 +176,7 @@ fn sources(
     ipv6: bool,
     (dev, flows): (Option<Ifindex>, &[FlowId]),
 ) -> Vec<IpAddr> {
+    let flows: HashSet<FlowId> = flows.iter().copied().collect();
     let seen: Vec<IpAddr> = ctx
         .traces()
         .filter(|t| flows.contains(&t.flow.id))
@@ -198,7 +199,7 @@ fn sources(
 /// because of it.
 fn affected(ctx: &Context<'_>, ns: &Netns, ipv6: bool, devs: &BTreeSet<Ifindex>) -> Vec<FlowId> {
     let misled = ctx
-        .traces()
+        .traces_with(wrong_egress::MISDIRECTED)
         .filter(|t| t.tuple().is_ipv6() == ipv6 && t.flow.id.scope.netns == ns.id)
         .filter_map(|t| {
             let wrong = wrong_egress::misdirection(ctx, &t)?;

@@ -4,7 +4,9 @@
 use std::{collections::BTreeMap, net::IpAddr};
 
 use super::{
-    Context, Finding, Rule, Severity, Subject, drops, text,
+    Context, Finding, Rule, Severity, Subject, drops,
+    signs::Sign,
+    text,
     trace::{SYN, Trace},
 };
 use crate::{
@@ -29,7 +31,8 @@ impl Rule for LeftUnanswered {
     fn check(&self, ctx: &Context<'_>) -> Vec<Finding> {
         let mut cases: BTreeMap<(NetnsId, Ifindex, Option<IpAddr>, bool), Vec<Trace<'_>>> =
             BTreeMap::new();
-        for trace in ctx.traces().filter(|t| is_unanswered(ctx, t)) {
+        let unheard = ctx.traces_with(Sign::Unheard.into());
+        for trace in unheard.filter(|t| is_unanswered(ctx, t)) {
             let Some(exit) = trace.exit() else { continue };
             let gateway = trace
                 .decisions()

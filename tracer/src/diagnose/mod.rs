@@ -11,6 +11,7 @@ mod finding;
 mod intent;
 mod lookup;
 mod rule;
+mod signs;
 mod text;
 mod trace;
 

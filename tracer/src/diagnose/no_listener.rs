@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 use super::{
     Context, Finding, Rule, Severity, Subject,
     drops::{self, Cause, Hit},
+    signs::Sign,
     text,
     trace::{ACK, RST, SYN, Trace},
 };
@@ -80,7 +81,8 @@ fn wanted(ctx: &Context<'_>, hit: &Hit<'_>) -> bool {
 /// reasons end such segments like any other.
 fn refused(ctx: &Context<'_>) -> Vec<Finding> {
     let mut cases: BTreeMap<(IpAddr, u16), Vec<Trace<'_>>> = BTreeMap::new();
-    for trace in ctx.traces().filter(|t| !t.is_reply && t.is_tcp()) {
+    let reset = ctx.traces_with(Sign::Reset.into());
+    for trace in reset.filter(|t| !t.is_reply && t.is_tcp()) {
         let (d, b) = (trace.dir(), trace.back());
         let opening = d.tcp_flags & (SYN | ACK) == SYN && b.tcp_flags & SYN == 0;
         let reset = d.resets > 0 || b.tcp_flags & RST != 0;

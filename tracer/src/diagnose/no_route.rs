@@ -6,6 +6,7 @@ use super::{
     Context, Finding, Rule, Severity, Subject,
     drops::{self, Cause},
     lookup::{common_bits, is_global},
+    signs::Sign,
     text,
     trace::Trace,
 };
@@ -41,7 +42,7 @@ impl Rule for NoRoute {
             case.add(hit.trace, dst, hit.drop.count);
             case.hits.push(hit);
         }
-        for trace in ctx.traces().filter(|t| !t.is_reply) {
+        for trace in ctx.traces_with(Sign::Failed.into()).filter(|t| !t.is_reply) {
             for failure in failures(ctx, &trace) {
                 let dst = failure.tuple.dst;
                 let case = cases.entry((failure.netns, pod_prefix(dst))).or_default();

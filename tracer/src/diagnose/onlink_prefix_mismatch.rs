@@ -8,7 +8,9 @@ use super::{
     Context, Finding, Rule, Severity, Subject,
     drops::{self, Cause},
     lookup::{Query, common_bits, in_table, is_global, route},
-    no_route, text,
+    no_route,
+    signs::Sign,
+    text,
     trace::Trace,
 };
 use crate::{
@@ -53,7 +55,8 @@ impl Rule for OnlinkPrefixMismatch {
         let mut cases: BTreeMap<Ifindex, Case<'_>> = BTreeMap::new();
         // asked once for each cluster: it looks at all flows
         let mut served: BTreeMap<Prefix, bool> = BTreeMap::new();
-        for trace in ctx.traces().filter(|t| t.tuple().dst.is_ipv6()) {
+        let lost = ctx.traces_with(Sign::Dropped | Sign::Failed | Sign::Error | Sign::Unheard);
+        for trace in lost.filter(|t| t.tuple().dst.is_ipv6()) {
             let dst = trace.tuple().dst;
             let default = default_route(ns, dst);
             let Some((link, address)) = uplink(ns, default) else {

@@ -1,11 +1,15 @@
 //! One address behind two origins at the same time.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     net::IpAddr,
 };
 
-use super::{Context, Finding, Rule, Severity, Subject, drops, guess_cni, text, trace::Trace};
+use foldhash::fast::RandomState;
+
+use super::{
+    Context, Finding, Rule, Severity, Subject, drops, guess_cni, signs::Sign, text, trace::Trace,
+};
 use crate::{
     event::{Dir, Ifindex, KtimeNs, NetnsId},
     inventory::Role,
@@ -27,19 +31,27 @@ impl Rule for OverlappingAddress {
     const ABOUT: &'static str = "one address lives behind two devices or VNIs (tenants)";
 
     fn check(&self, ctx: &Context<'_>) -> Vec<Finding> {
+        let several = several(ctx);
+        if several.is_empty() {
+            return Vec::new();
+        }
         let mut origins: BTreeMap<(NetnsId, Behind), Origins<'_>> = BTreeMap::new();
-        let known = Known::of(ctx);
+        let out = out(ctx, &several);
         for trace in ctx.traces() {
-            let Some((behind, origin)) = origin(ctx, &known, &trace) else {
+            let Some((behind, origin)) = origin(ctx, &trace) else {
                 continue;
             };
             let netns = trace.flow.id.scope.netns;
-            origins
-                .entry((netns, behind))
-                .or_default()
-                .entry(origin)
-                .or_default()
-                .push(trace);
+            // packets that were sent into a pod (a gateway, a firewall) come out of it again
+            let returns = match origin {
+                Origin::Device(place) => out.contains(&(behind.0, place)),
+                Origin::Vni(_) => false,
+            };
+            if returns || !several.contains(&(netns, behind)) {
+                continue;
+            }
+            let origins = origins.entry((netns, behind)).or_default();
+            origins.entry(origin.name(ctx)).or_default().push(trace);
         }
         let mut said = BTreeSet::new();
         origins
@@ -55,44 +67,79 @@ impl Rule for OverlappingAddress {
     }
 }
 
-/// What is asked about each flow, worked out once: a node has 100,000 of them.
-struct Known {
-    /// Source addresses with the devices that packets of them left by.
-    out: HashSet<(IpAddr, NetnsId, Ifindex)>,
-    /// VNIs are the senders' identities.
-    cilium: bool,
+/// Where a direction comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Origin {
+    /// A pod's device.
+    Device((NetnsId, Ifindex)),
+    Vni(u32),
 }
 
-impl Known {
-    fn of(ctx: &Context<'_>) -> Self {
-        let mut out = HashSet::new();
-        for trace in ctx.traces() {
-            let source = trace.tuple().src;
-            let hops = trace.hops().filter(|h| h.dir == Dir::Out);
-            out.extend(hops.map(|h| (source, h.netns, h.dev)));
-        }
-        Self {
-            out,
-            cilium: guess_cni(ctx.inventory).is_some_and(|g| g.name == "Cilium"),
+impl Origin {
+    fn name(self, ctx: &Context<'_>) -> String {
+        match self {
+            Self::Device((netns, dev)) => text::dev_name(ctx, netns, dev),
+            Self::Vni(vni) => format!("vni {vni}"),
         }
     }
 }
 
+/// Sources in trouble with more than one origin; hardly any node has one, and one may have 100,000
+/// sources.
+fn several(ctx: &Context<'_>) -> HashSet<(NetnsId, Behind), RandomState> {
+    let troubled = ctx.traces_with(Sign::Trouble.into());
+    let troubled: HashSet<IpAddr, RandomState> = troubled.map(|t| t.tuple().src).collect();
+    if troubled.is_empty() {
+        return HashSet::default();
+    }
+    let cilium = guess_cni(ctx.inventory).is_some_and(|g| g.name == "Cilium");
+    let mut first: HashMap<(NetnsId, Behind), Origin, RandomState> = HashMap::default();
+    let mut several = HashSet::default();
+    for trace in ctx.traces().filter(|t| troubled.contains(&t.tuple().src)) {
+        let Some((behind, origin)) = origin(ctx, &trace) else {
+            continue;
+        };
+        if cilium && matches!(origin, Origin::Vni(_)) {
+            continue;
+        }
+        let key = (trace.flow.id.scope.netns, behind);
+        if *first.entry(key).or_insert(origin) != origin {
+            several.insert(key);
+        }
+    }
+    several
+}
+
+/// Of these sources those devices that packets of them left by.
+fn out(
+    ctx: &Context<'_>,
+    several: &HashSet<(NetnsId, Behind), RandomState>,
+) -> HashSet<(IpAddr, (NetnsId, Ifindex))> {
+    let sources: HashSet<IpAddr> = several.iter().map(|(_, (address, _))| *address).collect();
+    let mut out = HashSet::new();
+    for trace in ctx.traces() {
+        let source = trace.tuple().src;
+        if sources.contains(&source) {
+            let hops = trace.hops().filter(|h| h.dir == Dir::Out);
+            out.extend(hops.map(|h| (source, (h.netns, h.dev))));
+        }
+    }
+    out
+}
+
 /// Where the source of this direction lives: a pod's device, or the VNI it comes from. Cilium uses
 /// the VNI for the sender's identity, which is no tenant.
-fn origin(ctx: &Context<'_>, known: &Known, trace: &Trace<'_>) -> Option<(Behind, String)> {
+fn origin(ctx: &Context<'_>, trace: &Trace<'_>) -> Option<(Behind, Origin)> {
     let hop = trace.entry()?;
     let (address, peer) = (trace.tuple().src, trace.tuple().dst);
     if !super::lookup::is_global(address) {
         return None;
     }
     if let Some(vni) = hop.encap.and_then(|e| e.key.vni) {
-        return (!known.cilium).then(|| ((address, Some(peer)), format!("vni {vni}")));
+        return Some(((address, Some(peer)), Origin::Vni(vni)));
     }
-    // packets that were sent into a pod (a gateway, a firewall) come out of it again
-    let returns = known.out.contains(&(address, hop.netns, hop.dev));
-    let pod = ctx.role(hop.netns, hop.dev) == Some(Role::Pod) && !returns;
-    pod.then(|| ((address, None), text::dev_name(ctx, hop.netns, hop.dev)))
+    let pod = ctx.role(hop.netns, hop.dev) == Some(Role::Pod);
+    pod.then_some(((address, None), Origin::Device((hop.netns, hop.dev))))
 }
 
 /// Tenants that use the same addresses are no news while all of them are served.

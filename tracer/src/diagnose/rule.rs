@@ -1,12 +1,8 @@
 //! What a rule is, and the registry of all of them.
 
-use std::{
-    cmp::Reverse,
-    collections::{BTreeMap, BTreeSet},
-};
+use std::{cmp::Reverse, collections::BTreeMap};
 
-use super::{Context, Finding};
-use crate::model::FlowId;
+use super::{Context, Finding, context::Hidden};
 
 /// One thing that can be wrong.
 pub trait Rule {
@@ -90,7 +86,7 @@ pub fn rules() -> impl Iterator<Item = RuleInfo> {
 /// Runs all rules: the worst first, among equals the cause before its symptoms, then by the number
 /// of flows concerned. The order is the same for the same input.
 pub fn run(ctx: &Context<'_>) -> Vec<Finding> {
-    let mut hidden: BTreeMap<&str, BTreeSet<FlowId>> = BTreeMap::new();
+    let mut hidden: BTreeMap<&str, Hidden> = BTreeMap::new();
     let mut found: Vec<((usize, usize), Finding)> = Vec::new();
     for (rank, entry) in REGISTRY.iter().enumerate() {
         let view = ctx.without(hidden.remove(entry.info.id).unwrap_or_default());

@@ -1,7 +1,12 @@
 //! How findings name things: as `ip`, `tcpdump` and `sysctl` print them.
 
 use std::fmt::Write as _;
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{
+    collections::{BTreeMap, HashMap},
+    net::IpAddr,
+};
+
+use foldhash::fast::RandomState;
 
 use super::{Context, drops::Hit, trace::Trace};
 use crate::{
@@ -59,19 +64,23 @@ pub(super) fn samples(ctx: &Context<'_>, flows: &[FlowId]) -> Vec<String> {
 
 /// `3 packets: NETFILTER_DROP at nft_do_chain on lxc-p1`, one line for each place.
 pub(super) fn places(ctx: &Context<'_>, hits: &[Hit<'_>]) -> Vec<String> {
-    let mut sums: BTreeMap<String, u64> = BTreeMap::new();
+    // named once for each place, not for each drop
+    let mut places: HashMap<_, u64, RandomState> = HashMap::default();
     for hit in hits {
-        let p = &hit.drop.place;
-        let dev = hit.dev().map_or_else(String::new, |d| {
-            format!(" on {}", dev_name(ctx, hit.netns(), d))
-        });
-        let errno = match hit.drop.route {
-            Some(r) if r.errno != 0 => format!(", route error {} ({})", errno(r.errno), r.errno),
-            _ => String::new(),
+        let (p, errno) = (&hit.drop.place, hit.drop.route.map_or(0, |r| r.errno));
+        let place = (&*p.reason, &*p.symbol, hit.netns(), hit.dev(), errno);
+        *places.entry(place).or_default() += hit.drop.count;
+    }
+    let mut sums: BTreeMap<String, u64> = BTreeMap::new();
+    for ((reason, symbol, netns, dev, errno), n) in places {
+        let dev = dev.map_or_else(String::new, |d| format!(" on {}", dev_name(ctx, netns, d)));
+        let errno = match errno {
+            0 => String::new(),
+            n => format!(", route error {} ({n})", self::errno(n)),
         };
         *sums
-            .entry(format!("{} at {}{dev}{errno}", p.reason, p.symbol))
-            .or_default() += hit.drop.count;
+            .entry(format!("{reason} at {symbol}{dev}{errno}"))
+            .or_default() += n;
     }
     sums.into_iter()
         .map(|(place, n)| format!("{}: {place}", count(n, "packet")))
@@ -162,11 +171,13 @@ pub(super) fn route(ctx: &Context<'_>, netns: NetnsId, r: &Route) -> String {
 
 /// `10.244.2.20`, or `10.244.2.20 and 2 more addresses`.
 pub(super) fn addresses(all: impl IntoIterator<Item = IpAddr>) -> String {
-    let set: std::collections::BTreeSet<IpAddr> = all.into_iter().collect();
-    let Some(first) = set.first() else {
+    let mut all: Vec<IpAddr> = all.into_iter().collect();
+    all.sort_unstable();
+    all.dedup();
+    let Some(first) = all.first() else {
         return "an unknown address".into();
     };
-    match set.len() - 1 {
+    match all.len() - 1 {
         0 => first.to_string(),
         1 => format!("{first} and 1 more address"),
         n => format!("{first} and {n} more addresses"),

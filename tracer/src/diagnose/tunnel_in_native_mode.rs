@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use super::{Context, Finding, Mode, Rule, Severity, Subject, drops, text, trace::Trace};
+use super::{
+    Context, Finding, Mode, Rule, Severity, Subject, drops, signs::Sign, text, trace::Trace,
+};
 use crate::{
     event::{Dir, Ifindex, NetnsId, RouteKind},
     inventory::{LinkKind, Netns, Prefix, Role, Route},
@@ -35,7 +37,7 @@ impl Rule for TunnelInNativeMode {
         for (dev, pair) in contests(ns) {
             cases.entry(dev).or_default().pairs.push(pair);
         }
-        for trace in ctx.traces() {
+        for trace in ctx.traces_with(Sign::Tunnelled.into()) {
             let Some(hop) = trace.hops().find(|h| is_overlay_exit(ctx, h)) else {
                 continue;
             };

@@ -7,6 +7,7 @@ use super::{
     Context, Finding, Rule, Severity, Subject,
     drops::{self, Cause},
     left_unanswered::is_one_way,
+    signs::Sign,
     text,
     trace::{PATIENCE_NS, SILENT_PACKETS, Trace},
 };
@@ -52,7 +53,7 @@ fn encap_hops<'a>(trace: &Trace<'a>, dir: Dir) -> impl Iterator<Item = (&'a Hop,
 fn unanswered(ctx: &Context<'_>) -> Vec<Finding> {
     let mut sent: BTreeMap<(NetnsId, EncapKey, IpAddr), Sent<'_>> = BTreeMap::new();
     let mut heard: Vec<(NetnsId, EncapKey, IpAddr)> = Vec::new();
-    for trace in ctx.traces() {
+    for trace in ctx.traces_with(Sign::Tunnelled.into()) {
         heard.extend(encap_hops(&trace, Dir::In).map(|(h, e)| (h.netns, e.key, e.src)));
         for (hop, encap) in encap_hops(&trace, Dir::Out) {
             let s = sent.entry((hop.netns, encap.key, encap.dst)).or_default();
@@ -204,7 +205,7 @@ fn has_vni(ns: Option<&Netns>, key: EncapKey) -> Option<bool> {
 /// Packets that arrived encapsulated and ended for want of a device with their VNI.
 fn unmatched(ctx: &Context<'_>) -> Vec<Finding> {
     let mut cases: BTreeMap<(NetnsId, EncapKey, IpAddr), Vec<Trace<'_>>> = BTreeMap::new();
-    for trace in ctx.traces() {
+    for trace in ctx.traces_with(Sign::Tunnelled.into()) {
         let mut hops = trace.hops();
         let (Some(hop), None) = (hops.next(), hops.next()) else {
             continue;

@@ -3,7 +3,10 @@
 use std::{collections::BTreeMap, net::IpAddr};
 
 use super::{
-    Context, Finding, Rule, Severity, Subject, drops, duplicate_default, lookup::in_table, text,
+    Context, Finding, Rule, Severity, Subject, drops, duplicate_default,
+    lookup::in_table,
+    signs::{Sign, Signs},
+    text,
     trace::Trace,
 };
 use crate::{
@@ -14,6 +17,9 @@ use crate::{
 
 /// See the module.
 pub(super) struct WrongEgress;
+
+/// Flows without these are not misdirected.
+pub(super) const MISDIRECTED: Signs = Signs::or(Sign::Unheard, Sign::AnswersOut);
 
 /// A direction that leaves by the wrong device.
 pub(super) struct Misdirection {
@@ -34,7 +40,7 @@ impl Rule for WrongEgress {
     fn check(&self, ctx: &Context<'_>) -> Vec<Finding> {
         let mut cases: BTreeMap<(IpAddr, Ifindex, Ifindex), Vec<(Trace<'_>, String)>> =
             BTreeMap::new();
-        for trace in ctx.traces() {
+        for trace in ctx.traces_with(MISDIRECTED) {
             if let Some(wrong) = misdirection(ctx, &trace) {
                 let key = (trace.tuple().src, wrong.used, wrong.belongs);
                 cases.entry(key).or_default().push((trace, wrong.why));

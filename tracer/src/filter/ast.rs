@@ -152,6 +152,23 @@ impl Expr {
         }
     }
 
+    /// It asks for no address, and for nothing that a packet carries.
+    pub(super) fn asks_way_only(&self) -> bool {
+        match self {
+            Self::Not(e) => e.asks_way_only(),
+            Self::And(v) | Self::Or(v) => v.iter().all(Self::asks_way_only),
+            Self::Atom(atom) => matches!(
+                atom,
+                Atom::Dev(_)
+                    | Atom::Netns(_)
+                    | Atom::Mark { .. }
+                    | Atom::Table(_)
+                    | Atom::Reason(_)
+                    | Atom::Drop
+            ),
+        }
+    }
+
     /// `self and other`, flattened.
     #[must_use]
     pub fn and(self, other: Self) -> Self {

@@ -71,6 +71,12 @@ impl Filter {
         self.expr.as_ref().is_none_or(Expr::asks_headers_only)
     }
 
+    /// It asks for devices, namespaces, marks, tables and drops alone: flows that take the same way
+    /// get the same answer.
+    pub fn asks_way_only(&self) -> bool {
+        self.expr.as_ref().is_some_and(Expr::asks_way_only)
+    }
+
     /// The expression; `None` accepts everything.
     pub fn expr(&self) -> Option<&Expr> {
         self.expr.as_ref()

@@ -41,11 +41,7 @@ impl<'a> Who<'a> {
         if !inventory.has_owners() {
             return Self::default();
         }
-        let way = Way::of_flow(inventory, f);
-        Self {
-            ends: way.ends(&f.id.tuple),
-            far: f.far().map(|far| way.ends(&far)),
-        }
+        Way::of_flow(inventory, f).who(inventory, &f.id.tuple, f.far().as_ref())
     }
 
     /// Of one packet, seen at one device.
@@ -53,15 +49,12 @@ impl<'a> Who<'a> {
         if !inventory.has_owners() {
             return Self::default();
         }
-        let mut way = Way::new(inventory);
-        way.near_dev(p.key.netns, p.key.dev);
-        let away = way.is_away(p.key.netns, p.key.dev);
+        let mut way = Way::default();
+        way.near_dev(inventory, (p.key.netns, p.key.dev));
+        let away = is_away(inventory, (p.key.netns, p.key.dev));
         (way.src_away, way.dst_away) =
             (away && p.key.dir == Dir::In, away && p.key.dir == Dir::Out);
-        Self {
-            ends: way.ends(&p.key.tuple),
-            far: None,
-        }
+        way.who(inventory, &p.key.tuple, None)
     }
 
     /// Nobody is known.
@@ -99,8 +92,8 @@ impl<'a> Who<'a> {
 }
 
 /// What the way of a flow tells about who can be at its ends.
-struct Way<'a> {
-    inventory: &'a Inventory,
+#[derive(Clone, Debug, Default)]
+pub(in crate::view) struct Way {
     /// Namespaces that it touched, or that are behind devices that it passed.
     near: BTreeSet<NetnsId>,
     /// It came to this node from elsewhere, so that no local pod is its source.
@@ -108,43 +101,35 @@ struct Way<'a> {
     dst_away: bool,
 }
 
-impl<'a> Way<'a> {
-    fn new(inventory: &'a Inventory) -> Self {
-        Self {
-            inventory,
-            near: BTreeSet::new(),
-            src_away: false,
-            dst_away: false,
-        }
-    }
-
-    fn of_flow(inventory: &'a Inventory, f: &Flow) -> Self {
-        let mut way = Self::new(inventory);
+impl Way {
+    pub(in crate::view) fn of_flow(inventory: &Inventory, f: &Flow) -> Self {
+        let mut way = Self::default();
         way.near.insert(f.id.scope.netns);
         if let Some(dev) = f.id.scope.dev {
-            way.near_dev(f.id.scope.netns, dev);
+            way.near_dev(inventory, (f.id.scope.netns, dev));
         }
         way.near.extend(f.route_failures.iter().map(|r| r.netns));
         for d in [&f.forward, &f.reply] {
-            way.direction(d);
+            way.direction(inventory, d);
         }
-        let (came, left) = (way.away_first(&f.forward), way.away_last(&f.forward));
-        let (back, gone) = (way.away_first(&f.reply), way.away_last(&f.reply));
+        let (first, last) = (away_first, away_last);
+        let (came, left) = (first(inventory, &f.forward), last(inventory, &f.forward));
+        let (back, gone) = (first(inventory, &f.reply), last(inventory, &f.reply));
         (way.src_away, way.dst_away) = (came || gone, left || back);
         way
     }
 
-    fn direction(&mut self, d: &Direction) {
+    fn direction(&mut self, inventory: &Inventory, d: &Direction) {
         let mut here = None;
         for step in &d.path {
             match step {
                 Step::Hop(h) => {
                     here = Some(h.netns);
-                    self.near_dev(h.netns, h.dev);
+                    self.near_dev(inventory, (h.netns, h.dev));
                 }
                 Step::Route(r) => {
                     if let (Some(netns), Some(dev)) = (here, r.decision.dev) {
-                        self.near_dev(netns, dev);
+                        self.near_dev(inventory, (netns, dev));
                     }
                 }
             }
@@ -153,51 +138,70 @@ impl<'a> Way<'a> {
             let Some(netns) = place.netns else { continue };
             self.near.insert(netns);
             for dev in [place.dev, place.in_dev].into_iter().flatten() {
-                self.near_dev(netns, dev);
+                self.near_dev(inventory, (netns, dev));
             }
         }
     }
 
-    fn near_dev(&mut self, netns: NetnsId, dev: Ifindex) {
-        let link = self.inventory.link(netns, dev);
+    fn near_dev(&mut self, inventory: &Inventory, (netns, dev): (NetnsId, Ifindex)) {
+        let link = inventory.link(netns, dev);
         self.near.insert(netns);
         self.near.extend(link.and_then(|l| l.peer_netns));
     }
 
-    fn is_away(&self, netns: NetnsId, dev: Ifindex) -> bool {
-        let role = self.inventory.link(netns, dev).map(|l| l.role);
-        // an uplink of a pod is the pod's own device
-        let node = self.inventory.owner(netns).is_none();
-        node && matches!(role, Some(Role::Uplink | Role::Tunnel))
-    }
-
-    fn away_first(&self, d: &Direction) -> bool {
-        let first = d.hops().next().filter(|h| h.dir == Dir::In);
-        first.is_some_and(|h| self.is_away(h.netns, h.dev))
-    }
-
-    fn away_last(&self, d: &Direction) -> bool {
-        let last = d.hops().last().filter(|h| h.dir == Dir::Out);
-        last.is_some_and(|h| self.is_away(h.netns, h.dev))
-    }
-
-    fn ends(&self, t: &Tuple) -> Ends<'a> {
-        Ends {
-            src: self.owner(t.src, self.src_away),
-            dst: self.owner(t.dst, self.dst_away),
+    /// Who is at the ends of a flow that took this way; `far` are its addresses on the other side
+    /// of address translation.
+    pub(in crate::view) fn who<'a>(
+        &self,
+        inventory: &'a Inventory,
+        tuple: &Tuple,
+        far: Option<&Tuple>,
+    ) -> Who<'a> {
+        Who {
+            ends: self.ends(inventory, tuple),
+            far: far.map(|far| self.ends(inventory, far)),
         }
     }
 
-    fn owner(&self, address: IpAddr, away: bool) -> Option<&'a Owner> {
-        let owned = self.inventory.owned_with(address).iter();
+    fn ends<'a>(&self, inventory: &'a Inventory, t: &Tuple) -> Ends<'a> {
+        Ends {
+            src: self.owner(inventory, t.src, self.src_away),
+            dst: self.owner(inventory, t.dst, self.dst_away),
+        }
+    }
+
+    fn owner<'a>(
+        &self,
+        inventory: &'a Inventory,
+        address: IpAddr,
+        away: bool,
+    ) -> Option<&'a Owner> {
+        let owned = inventory.owned_with(address).iter();
         let mut near = owned.filter(|id| self.near.contains(id));
         match (near.next(), near.next()) {
-            (Some(one), None) => self.inventory.owner(*one),
+            (Some(one), None) => inventory.owner(*one),
             (Some(_), Some(_)) => None,
-            (None, _) if away => self.inventory.peers.get(&address),
-            (None, _) => self.inventory.owner_of(address),
+            (None, _) if away => inventory.peers.get(&address),
+            (None, _) => inventory.owner_of(address),
         }
     }
+}
+
+fn is_away(inventory: &Inventory, (netns, dev): (NetnsId, Ifindex)) -> bool {
+    let role = inventory.link(netns, dev).map(|l| l.role);
+    // an uplink of a pod is the pod's own device
+    let node = inventory.owner(netns).is_none();
+    node && matches!(role, Some(Role::Uplink | Role::Tunnel))
+}
+
+fn away_first(inventory: &Inventory, d: &Direction) -> bool {
+    let first = d.hops().next().filter(|h| h.dir == Dir::In);
+    first.is_some_and(|h| is_away(inventory, (h.netns, h.dev)))
+}
+
+fn away_last(inventory: &Inventory, d: &Direction) -> bool {
+    let last = d.hops().last().filter(|h| h.dir == Dir::Out);
+    last.is_some_and(|h| is_away(inventory, (h.netns, h.dev)))
 }
 
 impl<'a> ViewContext<'a> {
@@ -260,13 +264,14 @@ impl<'a> ViewContext<'a> {
             add(self.dev(netns, dev), self.behind(netns, dev));
         }
         for id in f.subject.flows.iter().take(MOST) {
-            let mut way = Way::new(self.inventory);
+            let mut way = Way::default();
             match id.scope.dev {
-                Some(dev) => way.near_dev(id.scope.netns, dev),
+                Some(dev) => way.near_dev(self.inventory, (id.scope.netns, dev)),
                 None => _ = way.near.insert(id.scope.netns),
             }
             for address in [id.tuple.src, id.tuple.dst] {
-                add(address.to_string(), way.owner(address, false));
+                let owner = way.owner(self.inventory, address, false);
+                add(address.to_string(), owner);
             }
         }
         if let Some(address) = f.subject.address {

@@ -5,7 +5,7 @@ use std::{mem, sync::Arc};
 use super::owners::{Ends, Who};
 use crate::{
     diagnose::Finding,
-    event::{Body, Encap, Event, Ifindex, NetnsId},
+    event::{Body, Encap, Event, Ifindex, NetnsId, Tuple},
     filter::{Filter, FlowFacts, PodFacts, Verdict},
     inventory::{Inventory, Owner},
     model::{Direction, Flow, Snapshot, Step},
@@ -80,7 +80,7 @@ pub fn packet<'a>(
 }
 
 /// A flow of which only the addresses are known, when either direction matches.
-pub fn tuple_matches(filter: &Filter, inventory: &Inventory, tuple: &crate::event::Tuple) -> bool {
+pub fn tuple_matches(filter: &Filter, inventory: &Inventory, tuple: &Tuple) -> bool {
     let who = Who {
         ends: Ends {
             src: inventory.owner_of(tuple.src),
@@ -97,14 +97,14 @@ pub fn tuple_matches(filter: &Filter, inventory: &Inventory, tuple: &crate::even
 }
 
 /// The pods at the ends of a flow, as a filter asks for them.
-struct Pods<'a> {
+pub(in crate::view) struct Pods<'a> {
     known: bool,
     src: Vec<(&'a str, &'a str)>,
     dst: Vec<(&'a str, &'a str)>,
 }
 
 impl<'a> Pods<'a> {
-    fn new(inventory: &Inventory, who: &Who<'a>) -> Self {
+    pub(in crate::view) fn new(inventory: &Inventory, who: &Who<'a>) -> Self {
         let far = who.far.unwrap_or_default();
         let pods = |near: Option<&'a Owner>, far: Option<&'a Owner>| {
             let both = [near, far].into_iter().flatten();
@@ -118,7 +118,7 @@ impl<'a> Pods<'a> {
     }
 
     /// Nothing is known on a node where no pod has a name.
-    fn facts(&self) -> Option<PodFacts<'_>> {
+    pub(in crate::view) fn facts(&self) -> Option<PodFacts<'_>> {
         self.known.then_some(PodFacts {
             src: &self.src,
             dst: &self.dst,
@@ -184,19 +184,8 @@ pub(in crate::view) fn reversed(f: &Flow) -> Flow {
 
 /// In which direction a flow matches.
 pub(in crate::view) fn verdict(filter: &Filter, inventory: &Inventory, f: &Flow) -> Verdict {
-    let mut devs: Vec<(NetnsId, Ifindex)> = f.hops().map(|h| (h.netns, h.dev)).collect();
-    devs.extend(f.id.scope.dev.map(|d| (f.id.scope.netns, d)));
-    let mut netns: Vec<NetnsId> = f.hops().map(|h| h.netns).collect();
-    netns.push(f.id.scope.netns);
-    let drops: Vec<_> = f.forward.drops.iter().chain(&f.reply.drops).collect();
-    for place in drops.iter().map(|d| &d.place) {
-        netns.extend(place.netns);
-        devs.extend(place.netns.zip(place.dev));
-    }
-    let marks: Vec<u32> = f.hops().map(|h| h.mark).collect();
-    let mut tables: Vec<u32> = tables(&f.forward).chain(tables(&f.reply)).collect();
-    tables.extend(f.route_failures.iter().map(|r| r.table));
-    let reasons: Vec<&str> = drops.iter().map(|d| &*d.place.reason).collect();
+    let asked = Asked::of(f);
+    let reasons = asked.reasons();
     let far = f.far();
     let who = if filter.names_pods() {
         Who::of_flow(inventory, f)
@@ -209,18 +198,71 @@ pub(in crate::view) fn verdict(filter: &Filter, inventory: &Inventory, f: &Flow)
         nat: far.as_ref(),
         encaps: &encaps(&f.forward),
         reply_encaps: &encaps(&f.reply),
-        devs: Some(&devs),
-        netns: Some(&netns),
-        marks: Some(&marks),
-        tables: Some(&tables),
-        reasons: Some(&reasons),
-        dropped: Some(!drops.is_empty() || !f.route_failures.is_empty()),
-        ..FlowFacts::new(&f.id.tuple)
+        ..asked.facts(&f.id.tuple, &reasons)
     };
     filter.matches_flow(&facts, inventory)
 }
 
-fn encaps(d: &Direction) -> Vec<Encap> {
+/// What a filter can ask about the way of a flow.
+#[derive(Clone, Debug)]
+pub(in crate::view) struct Asked {
+    devs: Box<[(NetnsId, Ifindex)]>,
+    netns: Box<[NetnsId]>,
+    marks: Box<[u32]>,
+    tables: Box<[u32]>,
+    reasons: Box<[Arc<str>]>,
+    dropped: bool,
+}
+
+impl Asked {
+    pub(in crate::view) fn of(f: &Flow) -> Self {
+        let mut devs: Vec<(NetnsId, Ifindex)> = f.hops().map(|h| (h.netns, h.dev)).collect();
+        devs.extend(f.id.scope.dev.map(|d| (f.id.scope.netns, d)));
+        let mut netns: Vec<NetnsId> = f.hops().map(|h| h.netns).collect();
+        netns.push(f.id.scope.netns);
+        let drops = || f.forward.drops.iter().chain(&f.reply.drops);
+        for place in drops().map(|d| &d.place) {
+            netns.extend(place.netns);
+            devs.extend(place.netns.zip(place.dev));
+        }
+        let failed = f.route_failures.iter().map(|r| r.table);
+        Self {
+            devs: devs.into(),
+            netns: netns.into(),
+            marks: f.hops().map(|h| h.mark).collect(),
+            tables: (tables(&f.forward).chain(tables(&f.reply)))
+                .chain(failed)
+                .collect(),
+            reasons: drops().map(|d| d.place.reason.clone()).collect(),
+            dropped: drops().next().is_some() || !f.route_failures.is_empty(),
+        }
+    }
+
+    /// As [`Asked::facts`] takes them.
+    pub(in crate::view) fn reasons(&self) -> Vec<&str> {
+        self.reasons.iter().map(|r| &**r).collect()
+    }
+
+    /// Of a flow with these addresses, but for headers around it, translation and pods.
+    pub(in crate::view) fn facts<'a>(
+        &'a self,
+        tuple: &'a Tuple,
+        reasons: &'a [&'a str],
+    ) -> FlowFacts<'a> {
+        FlowFacts {
+            devs: Some(&self.devs),
+            netns: Some(&self.netns),
+            marks: Some(&self.marks),
+            tables: Some(&self.tables),
+            reasons: Some(reasons),
+            dropped: Some(self.dropped),
+            ..FlowFacts::new(tuple)
+        }
+    }
+}
+
+/// Headers around packets of a direction, each once but where packets ended.
+pub(in crate::view) fn encaps(d: &Direction) -> Vec<Encap> {
     let mut all: Vec<Encap> = Vec::new();
     for step in &d.path {
         if let Step::Hop(h) = step

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::{
     facts::Facts,
+    kinds::Kinds,
     pane::Pane,
     replay::{Position, Seek},
     sums::Sums,
@@ -32,6 +33,7 @@ pub struct Picture {
     pub attached: Option<Arc<Attached>>,
     /// Of the snapshot's flows, in its order.
     pub(super) facts: Arc<[Facts]>,
+    pub(super) kinds: Arc<Kinds>,
     /// Over all flows.
     pub(super) sums: Arc<Sums>,
 }
@@ -44,9 +46,11 @@ impl Picture {
         findings: Arc<[Finding]>,
         limits: Arc<[Limit]>,
     ) -> Self {
+        let (facts, kinds) = Facts::of(&snapshot, &findings, &inventory, None);
         Self {
-            facts: Facts::of(&snapshot, &findings),
-            sums: Arc::new(Sums::of(&snapshot, inventory.home)),
+            sums: Arc::new(kinds.sum(&facts, 0..facts.len() as u32)),
+            facts,
+            kinds: Arc::new(kinds),
             inventory,
             snapshot,
             findings,
@@ -59,9 +63,12 @@ impl Picture {
     /// The next one of the same node.
     #[must_use]
     pub fn next(&self, snapshot: Arc<Snapshot>, findings: Arc<[Finding]>) -> Self {
+        let before = (&*self.facts, &*self.kinds);
+        let (facts, kinds) = Facts::of(&snapshot, &findings, &self.inventory, Some(before));
         Self {
-            facts: Facts::of(&snapshot, &findings),
-            sums: Arc::new(Sums::of(&snapshot, self.inventory.home)),
+            sums: Arc::new(kinds.sum(&facts, 0..facts.len() as u32)),
+            facts,
+            kinds: Arc::new(kinds),
             snapshot,
             findings,
             ..self.clone()

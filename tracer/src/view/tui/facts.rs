@@ -1,28 +1,32 @@
 //! What the table orders, counts and filters flows by, worked out when a picture is made and not
 //! where keys are answered.
 
-use std::{
-    collections::HashMap,
-    hash::{BuildHasher as _, Hash as _, Hasher as _},
-    sync::Arc,
+use std::{collections::HashMap, sync::Arc};
+
+use foldhash::fast::RandomState;
+
+use super::{
+    flows::{Class, Place, class, drops, last},
+    kinds::Kinds,
 };
-
-use foldhash::fast::{FixedState, RandomState};
-
-use super::flows::{Class, Place, class, drops, last};
 use crate::{
     diagnose::{Finding, Severity},
     event::{KtimeNs, Tuple},
-    model::{Direction, Flow, FlowId, Outcome, Snapshot, Step},
+    inventory::Inventory,
+    model::{Direction, Flow, FlowId, Outcome, Snapshot},
 };
+
+/// So many flows further on an unchanged flow is looked for: the order changes little from one
+/// picture to the next.
+const WINDOW: usize = 8;
 
 /// Of one flow. To take very many flows in is to wait for memory: these stand one after the other,
 /// flows and their paths do not.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Facts {
     pub(super) id: FlowId,
-    /// As the flow is named, and turned round.
-    pub(super) class: [Class; 2],
+    /// As the flow is named, and turned round; findings aside.
+    class: [Class; 2],
     /// Time of the last packet, drop or failed lookup.
     pub(super) last: KtimeNs,
     /// Packets of the opening direction and of the answers.
@@ -35,48 +39,77 @@ pub(super) struct Facts {
     pub(super) outcome: [u8; 2],
     /// Number of the first finding about it; `u32::MAX` for none.
     pub(super) finding: u32,
-    /// Only its addresses can tell a filter about headers anything.
-    pub(super) plain: bool,
-    /// A hash of all that a filter can ask for: while it is the same, so is the answer.
-    pub(super) shape: u64,
+    /// A finding about it is more than worth knowing.
+    serious: bool,
+    /// Number of its kind.
+    pub(super) kind: u32,
+    /// Place of its counts.
+    pub(super) counts: u32,
+    /// Place of what is known of headers around it and of its translation; `None` when only its
+    /// addresses can tell a filter about headers anything.
+    pub(super) beside: Option<u32>,
 }
 
 impl Facts {
-    /// Of all flows, in their order.
-    pub(super) fn of(snapshot: &Snapshot, findings: &[Finding]) -> Arc<[Self]> {
+    /// Of all flows, in their order. Flows that `before` has as well are not looked at again.
+    pub(super) fn of(
+        snapshot: &Arc<Snapshot>,
+        findings: &[Finding],
+        inventory: &Arc<Inventory>,
+        before: Option<(&[Self], &Kinds)>,
+    ) -> (Arc<[Self]>, Kinds) {
         let named = named(findings);
-        let none = (u32::MAX, false);
-        let facts = |f: &Arc<Flow>| {
-            let found = if named.is_empty() {
-                none
-            } else {
-                named.get(&f.id).copied().unwrap_or(none)
-            };
-            Self::one(f, found)
+        let flows = &snapshot.flows;
+        let mut kinds = Kinds::new(inventory, snapshot, before.map(|b| b.1));
+        let mut before = Before {
+            known: before.filter(|b| kinds.continues(b.1)),
+            place: 0,
         };
-        snapshot.flows.iter().map(facts).collect()
+        let facts = flows.iter().map(|f| {
+            let mut facts = before.again(f, &mut kinds).unwrap_or_else(|| {
+                let place = kinds.add(f);
+                Self::one(f, place)
+            });
+            (facts.finding, facts.serious) = if named.is_empty() {
+                (u32::MAX, false)
+            } else {
+                named.get(&f.id).copied().unwrap_or((u32::MAX, false))
+            };
+            facts
+        });
+        let facts = facts.collect();
+        (facts, kinds)
     }
 
-    fn one(f: &Flow, (finding, serious): (u32, bool)) -> Self {
+    fn one(f: &Flow, (kind, counts, beside): (u32, u32, Option<u32>)) -> Self {
         let drops = drops(f);
         let ways = [&f.forward, &f.reply];
-        let encapsulated = |d: &Direction| {
-            d.hops().any(|h| h.encap.is_some()) || d.drops.iter().any(|x| x.encap.is_some())
-        };
         Self {
             id: f.id,
             class: [
-                class(ways, f, drops, serious),
-                class([&f.reply, &f.forward], f, drops, serious),
+                class(ways, f, drops),
+                class([&f.reply, &f.forward], f, drops),
             ],
             last: last(f),
             packets: ways.map(|d| d.packets),
             drops,
             ends: ways.map(ends),
             outcome: ways.map(|d| rank(d.outcome.as_ref())),
-            finding,
-            plain: f.nat.is_none() && !ways.into_iter().any(encapsulated),
-            shape: shape(f),
+            finding: u32::MAX,
+            serious: false,
+            kind,
+            counts,
+            beside,
+        }
+    }
+
+    /// How much trouble it is in.
+    pub(super) fn class(&self, turned: bool) -> Class {
+        let class = self.class[usize::from(turned)];
+        if self.serious {
+            class.min(Class::Suspicious)
+        } else {
+            class
         }
     }
 
@@ -92,6 +125,33 @@ impl Facts {
         } else {
             self.id.tuple
         }
+    }
+}
+
+/// The picture before, gone through beside the new one.
+struct Before<'a> {
+    known: Option<(&'a [Facts], &'a Kinds)>,
+    /// Behind the last flow that was found.
+    place: usize,
+}
+
+impl Before<'_> {
+    /// The facts of a flow that is still the same.
+    fn again(&mut self, f: &Arc<Flow>, kinds: &mut Kinds) -> Option<Facts> {
+        let (facts, old) = self.known?;
+        let near = old.snapshot.flows.iter().zip(facts).enumerate();
+        let mut near = near.skip(self.place).take(WINDOW);
+        let (at, (same, facts)) = near.find(|(_, (_, facts))| facts.id == f.id)?;
+        self.place = at + 1;
+        if !Arc::ptr_eq(same, f) {
+            return None;
+        }
+        let (counts, beside) = kinds.again(facts, old);
+        Some(Facts {
+            counts,
+            beside,
+            ..*facts
+        })
     }
 }
 
@@ -111,27 +171,6 @@ fn rank(outcome: Option<&Outcome>) -> u8 {
         Some(Outcome::Unanswered(_)) => 4,
         Some(Outcome::Unknown(_)) => 5,
     }
-}
-
-/// Everything that `select` looks at.
-fn shape(f: &Flow) -> u64 {
-    let mut hash = FixedState::default().build_hasher();
-    (f.id, f.nat, f.route_failures.is_empty()).hash(&mut hash);
-    for d in [&f.forward, &f.reply] {
-        for step in &d.path {
-            match step {
-                Step::Hop(h) => (h.netns, h.dev, h.mark, h.encap).hash(&mut hash),
-                Step::Route(r) => r.decision.table.hash(&mut hash),
-            }
-        }
-        for x in &d.drops {
-            (&x.place, x.encap).hash(&mut hash);
-        }
-    }
-    for r in &f.route_failures {
-        r.table.hash(&mut hash);
-    }
-    hash.finish()
 }
 
 /// The flows that findings name: number of the first finding, and whether one is more than worth

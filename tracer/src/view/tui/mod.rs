@@ -18,6 +18,7 @@ mod flows;
 mod grid;
 mod input;
 mod keys;
+mod kinds;
 mod label;
 mod layout;
 mod moves;

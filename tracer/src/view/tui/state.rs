@@ -1,5 +1,7 @@
 //! The state of the interface: `update(Action)` changes it and answers what the outside has to do.
 
+use std::sync::Arc;
+
 use super::{
     action::{Action, Effect, Picture},
     flows::Flows,
@@ -11,6 +13,7 @@ use super::{
     panes::{details, devices::Devices, drops::Drops, findings, help, routes::Routes, strip},
     prompt::{Prompt, Typed},
     replay::Position,
+    sums::Sums,
 };
 use crate::{
     event::KtimeNs,
@@ -77,6 +80,8 @@ pub struct State {
     pub(super) cleared: KtimeNs,
     pub(super) history: Vec<f64>,
     pub(super) flows: Flows,
+    /// Over the flows that are shown.
+    sums: Arc<Sums>,
     pub(super) findings: Grid,
     pub(super) drops: Drops,
     pub(super) devices: Devices,
@@ -105,6 +110,7 @@ impl State {
             cleared: KtimeNs::default(),
             history: Vec::new(),
             flows: Flows::default(),
+            sums: Arc::default(),
             findings: Grid::default(),
             drops: Drops::default(),
             devices: Devices::default(),
@@ -265,8 +271,14 @@ impl State {
             p.findings = self.flows.concerning(&p.findings);
         }
         self.flows.arrange(&p);
+        self.sums = if all {
+            p.sums.clone()
+        } else {
+            let rows = self.flows.rows().iter();
+            Arc::new(p.kinds.sum(&p.facts, rows.map(|r| r.source)))
+        };
         let t = text(&self.setup, &p);
-        self.drops.update(&t, &p, self.flows.rows(), all);
+        self.drops.update(&t, &p, &self.sums, all);
         self.findings.set(findings::rows(&p));
         self.picture = Some(p);
         self.fill();
@@ -283,10 +295,8 @@ impl State {
         let Some(p) = &self.picture else { return };
         let t = text(&self.setup, p);
         match self.pane {
-            Pane::Devices => self
-                .devices
-                .update(&t, p, self.flows.rows(), self.shows_all()),
-            Pane::Routes => self.routes.update(&t, p, self.flows.rows()),
+            Pane::Devices => self.devices.update(&t, p, &self.sums),
+            Pane::Routes => self.routes.update(&t, p, &self.sums),
             Pane::Flows | Pane::Findings | Pane::Drops => {}
         }
     }

@@ -1,5 +1,4 @@
-//! What panes show of all flows together, added up when a picture is made and not where keys are
-//! answered.
+//! What panes show of flows together: traffic of devices, places where packets end, decisions.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -7,12 +6,12 @@ use foldhash::fast::RandomState;
 
 use super::flows::Place;
 use crate::{
-    event::{Dir, Ifindex, NetnsId},
-    model::{Drop, Flow, Snapshot},
+    event::{Ifindex, NetnsId},
+    model::{Decision, Drop},
 };
 
 /// Traffic of a device, as the flows tell it.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Traffic {
     /// Packets in and out.
     pub(super) packets: [u64; 2],
@@ -24,97 +23,69 @@ pub(super) struct Traffic {
 /// Traffic of devices.
 pub(super) type Devices = HashMap<Place, Traffic, RandomState>;
 
-/// Adds a flow up; `home` is where drops are that name no namespace.
-pub(super) fn add(devices: &mut Devices, f: &Flow, home: NetnsId) {
-    for d in [&f.forward, &f.reply] {
-        for h in d.hops() {
-            let sum = devices.entry((h.netns, h.dev)).or_default();
-            let i = usize::from(h.dir == Dir::Out);
-            sum.packets[i] += h.counters.packets;
-            sum.bytes[i] += h.counters.bytes;
-        }
-        for drop in &d.drops {
-            dropped(devices, drop, home);
-        }
-    }
-}
-
-/// Adds a drop up.
-pub(super) fn dropped(devices: &mut Devices, drop: &Drop, home: NetnsId) {
-    let netns = drop.place.netns.unwrap_or(home);
-    if let Some(dev) = drop.place.dev.or(drop.place.in_dev) {
-        devices.entry((netns, dev)).or_default().drops += drop.count;
-    }
-}
-
-/// Reason, function, namespace and device.
-pub(super) type Where<'a> = (&'a str, &'a str, Option<NetnsId>, Option<Ifindex>);
+/// Flows and packets.
+pub(super) type Hits = (u64, u64);
 
 /// Packets, and an errno that routing left.
 pub(super) type Total = (u64, u32);
 
-/// Where packets end.
-pub(super) type Ends<'a> = HashMap<Where<'a>, Total, RandomState>;
-
-/// Adds a drop up.
-pub(super) fn ended<'a>(ends: &mut Ends<'a>, d: &'a Drop) {
-    let place = &d.place;
-    let dev = place.dev.or(place.in_dev);
-    let key = (&*place.reason, &*place.symbol, place.netns, dev);
-    let total = ends.entry(key).or_default();
-    total.0 += d.count;
-    total.1 = total.1.max(d.route.map_or(0, |r| r.errno));
-}
-
-/// A place of [`Ends`] and its total.
-#[derive(Clone, Debug)]
+/// A place where packets end.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct End {
-    reason: Arc<str>,
-    symbol: Arc<str>,
-    at: (Option<NetnsId>, Option<Ifindex>),
-    pub(super) total: Total,
+    pub(super) reason: Arc<str>,
+    pub(super) symbol: Arc<str>,
+    pub(super) netns: Option<NetnsId>,
+    pub(super) dev: Option<Ifindex>,
 }
 
 impl End {
-    pub(super) fn place(&self) -> Where<'_> {
-        (&self.reason, &self.symbol, self.at.0, self.at.1)
+    pub(super) fn of(d: &Drop) -> Self {
+        Self {
+            reason: d.place.reason.clone(),
+            symbol: d.place.symbol.clone(),
+            netns: d.place.netns,
+            dev: d.place.dev.or(d.place.in_dev),
+        }
+    }
+
+    /// The device, `home` being where places are that name no namespace.
+    pub(super) fn device(&self, home: NetnsId) -> Option<Place> {
+        Some((self.netns.unwrap_or(home), self.dev?))
     }
 }
 
-/// Over all flows of a snapshot.
-#[derive(Debug, Default)]
+/// The errno that routing left in packets of a drop.
+pub(super) fn errno(d: &Drop) -> u32 {
+    d.route.map_or(0, |r| r.errno)
+}
+
+/// Where packets end.
+pub(super) type Ends = HashMap<End, Total, RandomState>;
+
+/// Over some flows.
+#[derive(Clone, Debug, Default)]
 pub(super) struct Sums {
     pub(super) devices: Devices,
-    pub(super) ends: Vec<End>,
+    pub(super) ends: Ends,
+    /// Decisions with the flows and packets that they are about; those of two kinds of flows stand
+    /// by themselves.
+    pub(super) decisions: Vec<(Arc<Decision>, Hits)>,
     /// Numbers of the flows that failed to be routed.
     pub(super) failing: Vec<u32>,
 }
 
 impl Sums {
-    pub(super) fn of(snapshot: &Snapshot, home: NetnsId) -> Self {
-        let (mut devices, mut ends) = (Devices::default(), Ends::default());
-        let mut failing = Vec::new();
-        for (number, f) in (0..).zip(&snapshot.flows) {
-            add(&mut devices, f, home);
-            for d in f.forward.drops.iter().chain(&f.reply.drops) {
-                ended(&mut ends, d);
-            }
-            if !f.route_failures.is_empty() {
-                failing.push(number);
-            }
+    /// Adds packets that ended.
+    pub(super) fn ended(&mut self, end: &End, (count, errno): Total, home: NetnsId) {
+        if let Some(place) = end.device(home) {
+            self.devices.entry(place).or_default().drops += count;
         }
-        let ends = ends
-            .into_iter()
-            .map(|((reason, symbol, netns, dev), total)| End {
-                reason: reason.into(),
-                symbol: symbol.into(),
-                at: (netns, dev),
-                total,
-            });
-        Self {
-            ends: ends.collect(),
-            devices,
-            failing,
-        }
+        // most often it is known already
+        let total = match self.ends.get_mut(end) {
+            Some(total) => total,
+            None => self.ends.entry(end.clone()).or_default(),
+        };
+        total.0 += count;
+        total.1 = total.1.max(errno);
     }
 }

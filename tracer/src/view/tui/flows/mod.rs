@@ -22,7 +22,7 @@ use crate::{
     filter::{Filter, Verdict},
     model::FlowId,
 };
-use matching::Matching;
+use matching::Asking;
 
 /// Sums over the flows that are shown.
 #[derive(Clone, Copy, Debug, Default)]
@@ -40,8 +40,6 @@ pub(super) struct Flows {
     rows: Vec<Row>,
     /// Flow → its row.
     index: HashMap<FlowId, u32, RandomState>,
-    /// What the filter said of the flows.
-    matching: Matching,
     /// Rows that are shown, by number.
     order: Vec<u32>,
     groups: Vec<Group>,
@@ -65,7 +63,6 @@ impl Default for Flows {
         Self {
             rows: Vec::new(),
             index: HashMap::default(),
-            matching: Matching::default(),
             order: Vec::new(),
             groups: Vec::new(),
             at: KtimeNs::default(),
@@ -90,11 +87,11 @@ impl Flows {
         let snapshot = &picture.snapshot;
         let seconds = snapshot.at.since(self.at) as f64 / 1e9;
         let first = self.index.is_empty() && self.at == KtimeNs::default();
-        let mut matching = self.matching.begin(filter, picture);
+        let asking = Asking::new(filter, picture);
         let mut rows = Vec::with_capacity(snapshot.flows.len());
         let mut place = 0;
         for (source, facts) in (0..).zip(picture.facts.iter()) {
-            let verdict = matching.verdict(source, facts);
+            let verdict = asking.verdict(facts);
             if !verdict.is_match() || cleared > KtimeNs::default() && facts.last <= cleared {
                 continue;
             }
@@ -104,7 +101,6 @@ impl Flows {
             }
             rows.push(row);
         }
-        self.matching = matching.end();
         let same = rows.len() == self.rows.len()
             && rows.iter().zip(&self.rows).all(|(a, b)| a.id() == b.id());
         if !same {

@@ -57,7 +57,7 @@ impl Class {
 pub(in crate::view::tui) struct Row {
     pub(super) facts: Facts,
     /// Number of the flow in its snapshot.
-    source: u32,
+    pub(in crate::view::tui) source: u32,
     /// The filter asks for the direction of the answers.
     pub(super) turned: bool,
     pub(in crate::view::tui) class: Class,
@@ -71,7 +71,7 @@ impl Row {
     /// Of the flow with a number.
     pub(super) fn new(facts: &Facts, source: u32, turned: bool) -> Self {
         Self {
-            class: facts.class[usize::from(turned)],
+            class: facts.class(turned),
             facts: *facts,
             source,
             turned,
@@ -160,19 +160,15 @@ pub(in crate::view::tui) fn drops(f: &Flow) -> u64 {
     of(&f.forward) + of(&f.reply) + failed
 }
 
-/// `ways` are the directions of the flow, that which is shown first first.
-pub(in crate::view::tui) fn class(
-    ways: [&Direction; 2],
-    f: &Flow,
-    drops: u64,
-    serious: bool,
-) -> Class {
+/// What findings say of it aside. `ways` are the directions of the flow, that which is shown first
+/// first.
+pub(in crate::view::tui) fn class(ways: [&Direction; 2], f: &Flow, drops: u64) -> Class {
     let has = |is: fn(&Outcome) -> bool| ways.iter().any(|d| d.outcome.as_ref().is_some_and(is));
     if has(|o| matches!(o, Outcome::Dropped(_))) || !f.route_failures.is_empty() {
         Class::Lost
     } else if has(|o| matches!(o, Outcome::Unanswered(_))) {
         Class::Unanswered
-    } else if drops > 0 || serious || asymmetry(f).is_some() {
+    } else if drops > 0 || asymmetry(f).is_some() {
         Class::Suspicious
     } else if ways[1].packets == 0 && matches!(ways[0].outcome, None | Some(Outcome::Unknown(_))) {
         Class::Unknown

@@ -8,18 +8,18 @@ use crate::{
         tui::{
             action::Picture,
             canvas::{Canvas, word},
-            flows::{Place, Row},
+            flows::Place,
             grid::{Grid, GridRow, Head, names, number, text as column},
             layout::Areas,
             number::{bits, rate, short},
-            sums,
+            sums::{self, End, Sums},
         },
     },
 };
 
 const HEADS: &[Head] = &[
-    names("DEVICE", 12, 2),
-    column("KIND", 8, 0, 44),
+    names("DEVICE", 12, 3),
+    column("KIND", 9, 0, 50),
     column("ROLE", 8, 0, 0),
     column("STATE", 10, 0, 76),
     number("MTU", 5, 60),
@@ -48,19 +48,13 @@ impl Devices {
         self.at = KtimeNs::default();
     }
 
-    /// Counts again, over the flows that are shown: `all` of them, or `rows`.
-    pub(in crate::view::tui) fn update(
-        &mut self,
-        t: &Text<'_>,
-        p: &Picture,
-        rows: &[Row],
-        all: bool,
-    ) {
+    /// Counts again, over the flows that are shown.
+    pub(in crate::view::tui) fn update(&mut self, t: &Text<'_>, p: &Picture, sums: &Sums) {
         let at = p.snapshot.at;
         let seconds = at.since(self.at) as f64 / 1e9;
         // after a pause of looking elsewhere the mean of that time is shown
         let known = self.at > KtimeNs::default() && seconds > 0.0;
-        let now = traffic(p, rows, all);
+        let now = traffic(p, sums);
         let mut links: Vec<(Place, &Link)> = Vec::new();
         for netns in p.inventory.netns.values() {
             links.extend(netns.links.values().map(|l| ((netns.id, l.ifindex), l)));
@@ -111,18 +105,12 @@ impl Devices {
     }
 }
 
-fn traffic(p: &Picture, rows: &[Row], all: bool) -> sums::Devices {
-    let home = p.inventory.home;
-    let mut devices = sums::Devices::default();
-    if all {
-        devices.clone_from(&p.sums.devices);
-    } else {
-        for row in rows {
-            sums::add(&mut devices, row.source(p), home);
-        }
-    }
+fn traffic(p: &Picture, sums: &Sums) -> sums::Devices {
+    let mut devices = sums.devices.clone();
     for drop in &p.snapshot.stray_drops {
-        sums::dropped(&mut devices, drop, home);
+        if let Some(place) = End::of(drop).device(p.inventory.home) {
+            devices.entry(place).or_default().drops += drop.count;
+        }
     }
     devices
 }

@@ -11,11 +11,10 @@ use crate::{
         tui::{
             action::Picture,
             canvas::{Canvas, word},
-            flows::Row,
             grid::{Grid, GridRow, Head, number, text as column},
             layout::Areas,
             number::{rate, short, smooth},
-            sums::{Ends, Total, Where, ended},
+            sums::{End, Sums, Total, errno},
         },
     },
 };
@@ -60,38 +59,26 @@ impl Drops {
         self.rate
     }
 
-    /// Counts again, over the flows that are shown and, without a filter, what is in no flow.
+    /// Counts again, over the flows that are shown and, when they are `all`, what is in no flow.
     pub(in crate::view::tui) fn update(
         &mut self,
         t: &Text<'_>,
         p: &Picture,
-        rows: &[Row],
+        over: &Sums,
         all: bool,
     ) {
         let mut sums: HashMap<String, Sum> = HashMap::new();
-        let mut ends = Ends::default();
+        for (end, total) in &over.ends {
+            name(&mut sums, t, end, *total);
+        }
+        for number in &over.failing {
+            failures(&mut sums, t, &p.snapshot.flows[*number as usize]);
+        }
         if all {
-            for end in &p.sums.ends {
-                name(&mut sums, t, end.place(), end.total);
-            }
-            for number in &p.sums.failing {
-                failures(&mut sums, t, &p.snapshot.flows[*number as usize]);
-            }
             for d in &p.snapshot.stray_drops {
-                ended(&mut ends, d);
+                name(&mut sums, t, &End::of(d), (d.count, errno(d)));
             }
             neighbours(&mut sums, &t.cx, p);
-        } else {
-            for row in rows.iter().filter(|r| r.drops() > 0) {
-                let f = row.source(p);
-                for d in f.forward.drops.iter().chain(&f.reply.drops) {
-                    ended(&mut ends, d);
-                }
-                failures(&mut sums, t, f);
-            }
-        }
-        for (place, total) in ends {
-            name(&mut sums, t, place, total);
         }
         self.take(sums, p.snapshot.at);
     }
@@ -155,11 +142,12 @@ fn failures(sums: &mut HashMap<String, Sum>, t: &Text<'_>, f: &Flow) {
 }
 
 /// Names are made of each place once, not of each drop.
-fn name(sums: &mut HashMap<String, Sum>, t: &Text<'_>, place: Where<'_>, total: Total) {
-    let (reason, symbol, netns, dev) = place;
-    let (count, errno) = total;
-    let home = netns.unwrap_or(t.cx.inventory.home);
-    let dev = dev.map(|dev| t.dev(home, dev)).unwrap_or_default();
+fn name(sums: &mut HashMap<String, Sum>, t: &Text<'_>, end: &End, (count, errno): Total) {
+    let place = end.device(t.cx.inventory.home);
+    let dev = place
+        .map(|(netns, dev)| t.dev(netns, dev))
+        .unwrap_or_default();
+    let (reason, symbol) = (&*end.reason, &*end.symbol);
     let key = format!("{reason}\0{dev}\0{symbol}");
     let sum = sums.entry(key).or_insert_with(|| Sum {
         count: 0,

@@ -78,29 +78,22 @@ pub(in crate::view::tui) fn prompt(
         }
         // below the mistake there is no row: the caret points down at it
         let width = usize::from(area.width);
-        let room = width.saturating_sub(column + 2);
-        let y = area.y - 1;
-        canvas.put((area.x, y), area.width, &[blank]);
         let down = if canvas.theme.ascii { "v" } else { "▼" };
-        if columns(&safe(&message, canvas.theme.ascii)) > room {
-            let start = width.saturating_sub(columns(&safe(&message, canvas.theme.ascii)) + 4);
+        let caret = format!("{}{down}", " ".repeat(column.min(width.saturating_sub(1))));
+        let fits = columns(&safe(&message, canvas.theme.ascii)) + column + 2 <= width;
+        let rows = match (fits, area.y) {
+            (true, _) => vec![format!("{caret} {message}")],
+            (false, 1) => vec![message],
+            // what does not fit behind the caret stands above it
+            (false, _) => vec![caret, format!(" {message}")],
+        };
+        for (y, row) in (1..).zip(rows) {
             canvas.put(
-                (area.x, y),
+                (area.x, area.y - y),
                 area.width,
-                &[word(
-                    Tone::Bad,
-                    format!("{}{message}", " ".repeat(start.min(1))),
-                )],
+                std::slice::from_ref(&blank),
             );
-        } else {
-            canvas.put(
-                (area.x, y),
-                area.width,
-                &[word(
-                    Tone::Bad,
-                    format!("{}{down} {message}", " ".repeat(column)),
-                )],
-            );
+            canvas.put((area.x, area.y - y), area.width, &[word(Tone::Bad, row)]);
         }
     }
     (

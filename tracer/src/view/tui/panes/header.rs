@@ -66,8 +66,10 @@ fn mode(state: &State, p: &Picture, area: Rect, theme: Theme) -> Vec<Word> {
     } else {
         word(Tone::Good, format!("LIVE {time}"))
     };
-    // below it there is no room for the file
-    let rec = state.recording.is_some() && area.height < 2;
+    // where there is no room for the file below it
+    let room =
+        usize::from(area.width).saturating_sub(line_columns(&figures(state, p, area, theme)));
+    let rec = state.recording.is_some() && (area.height < 2 || room < RECORDING);
     let rec = rec.then(|| word(Tone::Bad, "REC "));
     rec.into_iter().chain([mode]).collect()
 }
@@ -124,8 +126,26 @@ fn recording(canvas: &mut Canvas<'_>, row: Rect, state: &State) {
 }
 
 fn numbers(canvas: &mut Canvas<'_>, area: Rect, state: &State, p: &Picture) {
+    let line = figures(state, p, area, canvas.theme);
+    let used = canvas.put((area.x, area.y + 1), area.width, &line);
+    let left = area.width.saturating_sub(used + 3);
+    if usize::from(left) + 3 >= RECORDING {
+        let row = Rect::new(area.x + used + 2, area.y + 1, left, 1);
+        recording(canvas, row, state);
+    }
+}
+
+/// With fewer columns left the file is not named.
+const RECORDING: usize = 24;
+
+fn line_columns(line: &[Word]) -> usize {
+    line.iter().map(|w| columns(&w.text)).sum()
+}
+
+/// The second row.
+fn figures(state: &State, p: &Picture, area: Rect, theme: Theme) -> Vec<Word> {
     let t = state.flows.totals;
-    let bar = || word(Tone::Dim, canvas.theme.bar());
+    let bar = || word(Tone::Dim, theme.bar());
     let mut line = vec![word(
         Tone::Plain,
         format!(" {}", count(t.flows as u64, "flow")),
@@ -153,17 +173,11 @@ fn numbers(canvas: &mut Canvas<'_>, area: Rect, state: &State, p: &Picture) {
     let drops = state.drops.rate();
     let tone = if drops > 0.0 { Tone::Bad } else { Tone::Plain };
     line.push(word(tone, format!("{} drops/s ", rate(drops))));
-    line.push(word(tone, sparkline(canvas, state, area.width)));
-    let used = canvas.put((area.x, area.y + 1), area.width, &line);
-    let left = area.width.saturating_sub(used + 3);
-    recording(
-        canvas,
-        Rect::new(area.x + used + 2, area.y + 1, left, 1),
-        state,
-    );
+    line.push(word(tone, sparkline(theme, state, area.width)));
+    line
 }
 
-fn sparkline(canvas: &Canvas<'_>, state: &State, width: u16) -> String {
+fn sparkline(theme: Theme, state: &State, width: u16) -> String {
     let n = match width {
         0..70 => 6,
         70..100 => 12,
@@ -177,7 +191,7 @@ fn sparkline(canvas: &Canvas<'_>, state: &State, width: u16) -> String {
         } else {
             0.0
         };
-        canvas.theme.spark(eighths as usize)
+        theme.spark(eighths as usize)
     };
     recent.iter().map(bar).collect()
 }

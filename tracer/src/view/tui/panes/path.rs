@@ -13,7 +13,7 @@ use crate::{
         tui::{
             action::Picture,
             canvas::{Canvas, Line, word, wrap},
-            flows::{Asymmetry, Row, asymmetry},
+            flows::{Asymmetry, Class, Row, asymmetry},
             state::State,
             theme::Theme,
         },
@@ -46,15 +46,20 @@ pub(in crate::view::tui) fn draw(
     let flow = &*row.shown(p);
     let mut top = notes(&t, flow, area.width);
     let next = next_step(row, p, area.width);
+    let reply = reply_line(&t, flow, area.width);
+    let height = usize::from(area.height);
     let (left, right) = (
         way(&t, &flow.forward, canvas.theme, true),
         answers(&t, flow, canvas.theme),
     );
-    // a long way is cut before what to do about it is
-    let room = area.height - (next.len() as u16).min(area.height / 2);
+    // a long way is cut before what to do about it is, of which the beginning is enough then
+    let room = |next: &[Line]| area.height - (next.len() as u16).min(area.height / 2);
     if area.width >= BESIDE {
         let half = area.width / 2;
-        let way = Rect::new(area.x, area.y, area.width, room);
+        let (left, right) = (fold(&left, half - 2), fold(&right, area.width - half - 1));
+        let used = left.len().max(right.len()) + top.len();
+        let next = cut(next, height.saturating_sub(used));
+        let way = Rect::new(area.x, area.y, area.width, room(&next));
         let used = place(canvas, way, half, &left, &right);
         let below = Rect::new(area.x, area.y + used, area.width, area.height - used);
         top.truncate(usize::from(below.height).saturating_sub(next.len()));
@@ -63,16 +68,26 @@ pub(in crate::view::tui) fn draw(
     } else {
         let mut lines = fold(&left, area.width);
         lines.extend(top);
-        lines.truncate(usize::from(room));
+        let next = cut(next, height.saturating_sub(lines.len() + reply.len()));
+        lines.truncate(usize::from(room(&next)));
         lines.extend(next);
-        lines.extend(reply_line(&t, flow, area.width));
+        lines.extend(reply);
         canvas.lines(area, &lines, 0);
     }
 }
 
-/// What to do about the selected flow: at most two rows, so that its way stays in sight.
+/// Rows that a next step gets however long the way is.
+const NEXT: usize = 2;
+
+/// What to do about the selected flow; when no finding is about one that is in trouble, about the
+/// worst of all findings, which is named.
 fn next_step(row: &Row, p: &Picture, width: u16) -> Vec<Line> {
-    let found = row.finding().and_then(|i| p.findings.get(i));
+    let worst = || {
+        p.findings
+            .first()
+            .filter(|_| row.class <= Class::Unanswered)
+    };
+    let found = row.finding().and_then(|i| p.findings.get(i)).or_else(worst);
     let Some(f) = found.filter(|f| !f.next.is_empty()) else {
         return Vec::new();
     };
@@ -80,26 +95,33 @@ fn next_step(row: &Row, p: &Picture, width: u16) -> Vec<Line> {
         word(Tone::Strong, format!(" next [{}]: ", f.id)),
         word(Tone::Plain, f.next.clone()),
     ];
-    let mut wrapped = wrap(&line, usize::from(width), 3);
-    if wrapped.len() > 2 {
+    wrap(&line, usize::from(width), 3)
+}
+
+/// At most `room` lines of a next step, and at least the first ones.
+fn cut(mut next: Vec<Line>, room: usize) -> Vec<Line> {
+    let room = room.max(NEXT);
+    if next.len() > room {
         // cut where it ends: the canvas marks a line that goes on
-        let rest: Line = wrapped.drain(1..).flatten().collect();
-        wrapped.push(rest);
+        let rest = next.split_off(room).into_iter().flatten();
+        let rest: Vec<String> = rest.map(|w| w.text.trim_start().to_owned()).collect();
+        if let Some(last) = next.last_mut() {
+            last.push(word(Tone::Plain, format!(" {}", rest.join(" "))));
+        }
     }
-    wrapped
+    next
 }
 
 /// Draws two columns and returns how many rows they took.
 fn place(canvas: &mut Canvas<'_>, area: Rect, half: u16, left: &[Line], right: &[Line]) -> u16 {
-    let (left, right) = (fold(left, half - 2), fold(right, area.width - half - 1));
-    canvas.lines(Rect::new(area.x, area.y, half - 1, area.height), &left, 0);
+    canvas.lines(Rect::new(area.x, area.y, half - 1, area.height), left, 0);
     let beside = Rect::new(
         area.x + half + 1,
         area.y,
         area.width - half - 1,
         area.height,
     );
-    canvas.lines(beside, &right, 0);
+    canvas.lines(beside, right, 0);
     let used = (left.len().max(right.len()) as u16).min(area.height);
     let bar = [word(Tone::Dim, canvas.theme.path()[1])];
     for y in area.y..area.y + used {

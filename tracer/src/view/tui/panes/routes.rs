@@ -4,17 +4,17 @@ use std::collections::HashMap;
 
 use crate::{
     inventory::{Netns, Route, Rule},
-    model::{Decision, Step},
+    model::Decision,
     view::{
         table_label,
         text::{Text, Tone},
         tui::{
             action::Picture,
             canvas::{Canvas, word},
-            flows::Row,
             grid::{Grid, GridRow, Head, number, text as column},
             layout::Areas,
             number::short,
+            sums::{Hits, Sums},
         },
     },
 };
@@ -36,9 +36,6 @@ pub(in crate::view::tui) struct Routes {
     pub(in crate::view::tui) grid: Grid,
 }
 
-/// Flows and packets.
-type Hits = (u64, u64);
-
 /// Decisions that differ by next hop.
 type Ways<'a> = Vec<(&'a Decision, Hits)>;
 
@@ -52,12 +49,12 @@ struct Seen<'a> {
 }
 
 impl Routes {
-    pub(in crate::view::tui) fn update(&mut self, t: &Text<'_>, p: &Picture, rows: &[Row]) {
+    pub(in crate::view::tui) fn update(&mut self, t: &Text<'_>, p: &Picture, sums: &Sums) {
         let Some(home) = p.inventory.home() else {
             self.grid.set(Vec::new());
             return;
         };
-        let seen = Seen::of(p, rows);
+        let seen = Seen::of(sums);
         let mut shown: Vec<GridRow> = home
             .rules
             .iter()
@@ -94,27 +91,17 @@ impl Routes {
 }
 
 impl<'a> Seen<'a> {
-    fn of(p: &'a Picture, rows: &[Row]) -> Self {
+    fn of(sums: &'a Sums) -> Self {
         let mut seen = Self::default();
-        for row in rows {
-            let f = row.source(p);
-            if f.id.scope.netns != p.inventory.home {
-                continue;
-            }
-            for d in [&f.forward, &f.reply] {
-                for step in &d.path {
-                    if let Step::Route(r) = step {
-                        seen.add(r, d.packets.max(1));
-                    }
-                }
-            }
+        for (decision, hits) in &sums.decisions {
+            seen.add(decision, *hits);
         }
         seen
     }
 
-    fn add(&mut self, r: &'a Decision, packets: u64) {
+    fn add(&mut self, r: &'a Decision, (flows, packets): Hits) {
         let count = |hits: &mut Hits| {
-            hits.0 += 1;
+            hits.0 += flows;
             hits.1 += packets;
         };
         if let Some(rule) = r.rule {
@@ -129,7 +116,7 @@ impl<'a> Seen<'a> {
         });
         match same {
             Some((_, hits)) => count(hits),
-            None => routes.push((r, (1, packets))),
+            None => routes.push((r, (flows, packets))),
         }
     }
 

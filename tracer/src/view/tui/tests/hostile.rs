@@ -2,34 +2,93 @@
 
 use proptest::{prelude::any, proptest, strategy::Strategy as _, test_runner::Config};
 
-use super::*;
+use rstest::rstest;
 
-/// Everything from outside is called `name`.
-fn named(name: &str) -> Picture {
+use super::*;
+use crate::{
+    event::RouteFailure,
+    inventory::{Netns, Owner},
+};
+
+/// What can have a name that somebody else chose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Named {
+    Node,
+    Device,
+    Netns,
+    /// Of pods here and elsewhere.
+    Pod,
+    /// A sender that found no route.
+    Process,
+    /// A BPF program of others.
+    Program,
+    /// Reason and function of drops.
+    Drop,
+    /// A finding's words, and what they take to be meant.
+    Finding,
+}
+
+const ALL: [Named; 8] = [
+    Named::Node,
+    Named::Device,
+    Named::Netns,
+    Named::Pod,
+    Named::Process,
+    Named::Program,
+    Named::Drop,
+    Named::Finding,
+];
+
+/// All of these are called `name`.
+fn named(name: &str, what: &[Named]) -> Picture {
     let mut p = usual();
+    let has = |n| what.contains(&n);
     let inventory = Arc::make_mut(&mut p.inventory);
-    name.clone_into(&mut inventory.node);
+    if has(Named::Node) {
+        name.clone_into(&mut inventory.node);
+    }
+    if has(Named::Pod) {
+        let pod = || Owner::pod(name, name, None);
+        let named = fixture::named_inventory();
+        let mine = named.netns[&fixture::POD].clone();
+        let home = inventory.netns.get_mut(&HOME).unwrap();
+        home.links.get_mut(&LXC).unwrap().peer_netns = Some(mine.id);
+        let owner = Some(pod());
+        inventory.netns.insert(mine.id, Netns { owner, ..mine });
+        inventory.peers = named.peers.keys().map(|a| (*a, pod())).collect();
+    }
     for netns in inventory.netns.values_mut() {
-        netns.name = Some(name.to_owned());
-        for link in netns.links.values_mut() {
+        if has(Named::Netns) {
+            netns.name = Some(name.to_owned());
+        }
+        for link in netns.links.values_mut().filter(|_| has(Named::Device)) {
             name.clone_into(&mut link.name);
         }
         for program in netns.programs.values_mut().flatten() {
-            name.clone_into(&mut program.name);
+            if has(Named::Program) {
+                name.clone_into(&mut program.name);
+            }
         }
     }
-    Arc::make_mut(&mut p.intent).sources = vec![name.to_owned()];
     let mut all = p.findings.to_vec();
-    for f in &mut all {
-        f.summary = format!("{name} is wrong");
-        f.evidence = vec![name.to_owned()];
-        f.next = format!("ip link show {name}");
+    if has(Named::Finding) {
+        Arc::make_mut(&mut p.intent).sources = vec![name.to_owned()];
+        for f in &mut all {
+            f.summary = format!("{name} is wrong");
+            f.evidence = vec![name.to_owned()];
+            f.next = format!("ip link show {name}");
+        }
     }
     let snapshot = Arc::make_mut(&mut p.snapshot);
     for flow in &mut snapshot.flows {
         let flow = Arc::make_mut(flow);
         for d in flow.forward.drops.iter_mut().chain(&mut flow.reply.drops) {
-            (d.place.reason, d.place.symbol) = (name.into(), name.into());
+            if has(Named::Drop) {
+                (d.place.reason, d.place.symbol) = (name.into(), name.into());
+            }
+        }
+        if has(Named::Process) {
+            flow.route_failures = vec![failure(flow, name)];
         }
     }
     again(&Picture {
@@ -38,10 +97,26 @@ fn named(name: &str) -> Picture {
     })
 }
 
+fn failure(flow: &Flow, comm: &str) -> RouteFailure {
+    RouteFailure {
+        tuple: flow.id.tuple,
+        netns: HOME,
+        table: 254,
+        errno: 101,
+        asked: crate::event::Asked::default(),
+        by_rule: false,
+        count: 2,
+        first: flow.forward.first,
+        last: flow.forward.last,
+        pid: 4711,
+        comm: comm.to_owned(),
+    }
+}
+
 /// Every cell of every pane holds something that takes the columns it is given.
 fn check(name: &str) {
     for size in [(80, 24), (130, 40)] {
-        let mut s = state(size, named(name));
+        let mut s = state(size, named(name, &ALL));
         s.update(Action::Recording(Some((name.to_owned(), 1))));
         for keys in ["1", "2", "3", "4", "5", "1\n", "\u{1b}b", "\u{1b}/"] {
             press(&mut s, keys);
@@ -88,10 +163,28 @@ fn escape_sequences_wide_and_combining_characters() {
     }
 }
 
-#[test]
-fn a_name_is_shown_as_what_it_is() {
-    let s = state((130, 40), named("\u{1b}[31m"));
-    assert!(screen(&s).contains(r"\u{1b}[31m"), "{}", screen(&s));
+/// Each by itself, where it is shown.
+#[rstest]
+#[case(Named::Node, "1")]
+#[case(Named::Device, "4")]
+#[case(Named::Netns, "4")]
+#[case(Named::Pod, "1G")]
+#[case(Named::Process, "3")]
+#[case(Named::Program, "4")]
+#[case(Named::Drop, "3")]
+#[case(Named::Finding, "2")]
+fn a_name_is_shown_as_what_it_is(#[case] what: Named, #[case] keys: &str) {
+    for (name, shown) in [
+        ("\u{1b}[31m", r"\u{1b}[31m"),
+        ("\u{1b}]0;x\u{7}", r"\u{1b}]0;x"),
+        ("e\u{301}x", r"e\u{301}x"),
+        ("漢字", "漢 字"),
+    ] {
+        let mut s = state((200, 40), named(name, &[what]));
+        press(&mut s, keys);
+        let screen = screen(&s);
+        assert!(screen.contains(shown), "{what:?} {name:?}:\n{screen}");
+    }
 }
 
 proptest! {

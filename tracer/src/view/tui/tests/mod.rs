@@ -2,6 +2,7 @@
 
 mod hostile;
 mod journeys;
+mod kinds;
 mod panes;
 
 use std::{fmt::Write as _, sync::Arc};
@@ -224,8 +225,7 @@ fn many(n: u32) -> Picture {
         .collect();
     flows.push(Arc::new(template[0].clone()));
     let mut picture = picture(Vec::new(), vec![fixture::finding(&template[0])]);
-    let snapshot = Arc::get_mut(&mut picture.snapshot).unwrap();
-    snapshot.flows = flows;
+    Arc::make_mut(&mut picture.snapshot).flows = flows;
     again(&picture)
 }
 

@@ -1,5 +1,7 @@
 //! Each pane: as usual, with nothing in it, in little room, with very many flows.
 
+use std::sync::LazyLock;
+
 use insta::assert_snapshot;
 use rstest::rstest;
 
@@ -7,24 +9,87 @@ use super::*;
 
 const SIZE: (u16, u16) = (80, 24);
 
+/// Made once for all tests.
+fn very_many() -> Picture {
+    static MANY: LazyLock<Picture> = LazyLock::new(|| many(100_000));
+    MANY.clone()
+}
+
 #[rstest]
-#[case("flows", '1')]
-#[case("findings", '2')]
-#[case("drops", '3')]
-#[case("devices", '4')]
-#[case("routes", '5')]
-#[case("help", '?')]
-fn each_pane(#[case] name: &str, #[case] key: char) {
+#[case("flows", "1")]
+#[case("path", "1G")]
+#[case("details", "1\n")]
+#[case("groups", "b")]
+#[case("findings", "2")]
+#[case("drops", "3")]
+#[case("devices", "4")]
+#[case("routes", "5")]
+#[case("help", "?")]
+#[case("filter", "/udp prot 7")]
+#[case("filtered", "/not udp\n")]
+fn each_pane(#[case] name: &str, #[case] keys: &str) {
     for (kind, size, picture) in [
         ("usual", SIZE, usual()),
         ("empty", SIZE, nothing()),
         ("narrow", (44, 14), usual()),
         ("wide", (140, 30), usual()),
-        ("many", SIZE, many(100_000)),
+        ("many", SIZE, very_many()),
     ] {
         let mut s = state(size, picture);
-        press(&mut s, &key.to_string());
+        press(&mut s, keys);
         assert_snapshot!(format!("{name}-{kind}"), screen(&s));
+    }
+}
+
+/// All that a header can have to say: what tracer lost, what is not seen, a filter of the start, a
+/// file that is written, and that the picture is held.
+#[test]
+fn header() {
+    for (kind, size, mut picture) in [
+        ("usual", SIZE, usual()),
+        ("empty", SIZE, nothing()),
+        ("narrow", (44, 18), usual()),
+        ("wide", (160, 24), usual()),
+        ("many", SIZE, very_many()),
+    ] {
+        Arc::make_mut(&mut picture.snapshot).loss.events = 3;
+        picture.limits = Arc::from([limit()]);
+        let setup = Setup {
+            filter: "udp or tcp".to_owned(),
+            ..setup()
+        };
+        let mut s = State::new(setup, size);
+        s.update(Action::Picture(picture));
+        let file = "tracer-n1-2026-11-22T050010.000Z.pcapng";
+        s.update(Action::Recording(Some((file.to_owned(), 3 << 19))));
+        press(&mut s, "dp");
+        assert_snapshot!(format!("header-{kind}"), screen(&s));
+    }
+}
+
+#[test]
+fn replay() {
+    for (kind, size, picture) in [
+        ("usual", SIZE, usual()),
+        ("empty", SIZE, nothing()),
+        ("narrow", (44, 18), usual()),
+        ("wide", (160, 24), usual()),
+        ("many", SIZE, very_many()),
+    ] {
+        let setup = Setup {
+            replay: Some("now.pcapng".to_owned()),
+            ..setup()
+        };
+        let mut s = State::new(setup, size);
+        let time = |s: u64| crate::event::KtimeNs(fixture::START.0 + s * 1_000_000_000);
+        s.update(Action::At(Position {
+            at: time(10),
+            end: time(60),
+            playing: true,
+            speed: 4,
+        }));
+        s.update(Action::Picture(picture));
+        assert_snapshot!(format!("replay-{kind}"), screen(&s));
     }
 }
 
@@ -51,7 +116,7 @@ fn groups() {
 #[test]
 fn losses_of_tracer_and_limits_are_on_the_first_screen() {
     let mut p = usual();
-    Arc::get_mut(&mut p.snapshot).unwrap().loss.events = 3;
+    Arc::make_mut(&mut p.snapshot).loss.events = 3;
     p.limits = Arc::from([limit()]);
     let s = state(SIZE, p.clone());
     let shown = screen(&s);

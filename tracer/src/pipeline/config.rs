@@ -23,6 +23,8 @@ pub struct SessionConfig {
     /// For a session without end: flows that were idle this long are forgotten, sums over all are
     /// kept, and a picture is taken once a second.
     pub forget: Option<Duration>,
+    /// Somebody looks at the pictures: with very many flows they follow each other sooner.
+    pub watched: bool,
     /// Type information instead of `/sys/kernel/btf/vmlinux`.
     pub btf: Option<PathBuf>,
     /// Go on as nobody once everything is attached: nothing is read or written later that only root

@@ -59,7 +59,11 @@ impl Screen {
     }
 
     /// Draws a frame; only cells that changed are written. A terminal that can shows it at once.
+    /// One that was given back, as by a panic of another thread, is not drawn on any more.
     pub fn draw(&mut self, draw: impl FnOnce(&mut Frame<'_>)) -> io::Result<()> {
+        if !OURS.load(Ordering::SeqCst) {
+            return Ok(());
+        }
         queue!(io::stdout(), BeginSynchronizedUpdate)?;
         let drawn = self.terminal.draw(draw).map(drop);
         execute!(io::stdout(), EndSynchronizedUpdate)?;

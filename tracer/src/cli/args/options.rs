@@ -123,6 +123,7 @@ impl Options {
             recording: None,
             duration: None,
             forget: None,
+            watched: false,
             btf: self.btf.clone(),
             drop_root: false,
             cluster: self.cluster(),

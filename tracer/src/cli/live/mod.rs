@@ -45,6 +45,7 @@ pub(super) fn run(
     };
     let config = SessionConfig {
         duration: watch.duration,
+        watched: true,
         ..options.session(parsed.clone())
     };
     // the screen is written to without it, and the lock would be held

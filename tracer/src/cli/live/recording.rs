@@ -9,6 +9,7 @@ use std::{
     fs::{File, OpenOptions},
     ops::ControlFlow,
     os::unix::fs::OpenOptionsExt as _,
+    panic::{self, AssertUnwindSafe},
     path::PathBuf,
     sync::{
         Arc,
@@ -36,9 +37,14 @@ const KEPT: Kept = Kept {
     buffer: 32 << 20,
 };
 
+/// What is told when the thread panicked. Its panic has given the terminal back already.
+const BROKEN: &str = "the recording ended unexpectedly; this is a bug in tracer";
+
 /// A recording that runs.
 pub(super) struct Recording {
     stop: Arc<AtomicBool>,
+    /// It panicked.
+    broken: Arc<AtomicBool>,
     thread: JoinHandle<()>,
 }
 
@@ -54,31 +60,59 @@ impl Recording {
             filter: Filter::parse(&filter).context("the filter")?,
             recording: Some(KEPT),
             duration: None,
+            watched: false,
             ..config.clone()
         };
         let stop = Arc::new(AtomicBool::new(false));
         let asked = Arc::clone(&stop);
+        Self::spawn(stop, said, move |said| {
+            let job = Job {
+                config: &config,
+                filter: &filter,
+                asked: &asked,
+                said,
+                file: None,
+                failed: None,
+            };
+            job.run()
+        })
+    }
+
+    /// Runs `job` on a thread and tells how it ended, also when it panicked.
+    fn spawn(
+        stop: Arc<AtomicBool>,
+        said: UnboundedSender<Action>,
+        job: impl FnOnce(&UnboundedSender<Action>) -> Result<String> + Send + 'static,
+    ) -> Result<Self> {
+        let broken = Arc::new(AtomicBool::new(false));
+        let panicked = Arc::clone(&broken);
         let thread = thread::Builder::new()
             .name("recording".to_owned())
             .spawn(move || {
-                let job = Job {
-                    config: &config,
-                    filter: &filter,
-                    asked: &asked,
-                    said: &said,
-                    file: None,
-                    failed: None,
-                };
-                let done = match job.run() {
-                    Ok(done) => Action::Say(done, false),
-                    Err(e) => Action::Say(format!("not recorded: {e:#}"), true),
+                let done = panic::catch_unwind(AssertUnwindSafe(|| job(&said)));
+                let done = match done {
+                    Ok(Ok(done)) => Action::Say(done, false),
+                    Ok(Err(e)) => Action::Say(format!("not recorded: {e:#}"), true),
+                    Err(_) => {
+                        panicked.store(true, Ordering::Relaxed);
+                        Action::Say(BROKEN.to_owned(), true)
+                    }
                 };
                 // nobody listens any more when the view has ended
                 drop(said.send(Action::Recording(None)));
                 drop(said.send(done));
             })
             .context("cannot start a thread for the recording")?;
-        Ok(Self { stop, thread })
+        Ok(Self {
+            stop,
+            broken,
+            thread,
+        })
+    }
+
+    /// It panicked: the terminal was given back, and the view must end.
+    pub(super) fn is_broken(&self) -> bool {
+        self.broken.load(Ordering::Relaxed)
     }
 
     /// It goes on, or is just being ended.
@@ -94,9 +128,10 @@ impl Recording {
     /// Ends it and waits for the end of the file.
     pub(super) fn finish(self) -> Result<()> {
         self.stop();
+        let broken = Arc::clone(&self.broken);
         match self.thread.join() {
-            Ok(()) => Ok(()),
-            Err(_) => bail!("the recording ended unexpectedly; this is a bug in tracer"),
+            Ok(()) if !broken.load(Ordering::Relaxed) => Ok(()),
+            _ => bail!(BROKEN),
         }
     }
 }
@@ -197,5 +232,51 @@ impl Job<'_> {
             "recorded: {name}, {} packets, {size}{lost}",
             counts.packets
         ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::mpsc::{self, UnboundedReceiver};
+
+    use super::*;
+
+    fn told(mut said: UnboundedReceiver<Action>) -> Vec<String> {
+        let mut all = Vec::new();
+        while let Some(action) = said.blocking_recv() {
+            all.push(match action {
+                Action::Say(text, bad) => format!("{text} {bad}"),
+                Action::Recording(None) => "no file".to_owned(),
+                other => panic!("{other:?}"),
+            });
+        }
+        all
+    }
+
+    fn run(
+        job: impl FnOnce(&UnboundedSender<Action>) -> Result<String> + Send + 'static,
+    ) -> (Vec<String>, bool, Result<()>) {
+        let (tx, rx) = mpsc::unbounded_channel();
+        let recording = Recording::spawn(Arc::default(), tx, job).unwrap();
+        let told = told(rx);
+        (told, recording.is_broken(), recording.finish())
+    }
+
+    #[test]
+    fn the_end_is_told_however_it_comes() {
+        let (told, broken, end) = run(|_| Ok("recorded".to_owned()));
+        assert_eq!(told, ["no file", "recorded false"]);
+        assert!(!broken && end.is_ok());
+        let (told, broken, end) = run(|_| bail!("disk full"));
+        assert_eq!(told, ["no file", "not recorded: disk full true"]);
+        assert!(!broken && end.is_ok());
+    }
+
+    #[test]
+    fn a_panic_ends_the_view_and_is_told() {
+        let (told, broken, end) = run(|_| panic!("on purpose"));
+        assert_eq!(told, ["no file", &format!("{BROKEN} true")]);
+        assert!(broken);
+        assert_eq!(end.unwrap_err().to_string(), BROKEN);
     }
 }

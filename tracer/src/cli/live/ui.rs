@@ -145,7 +145,12 @@ impl Ui {
                 },
                 Some(action) = self.said.1.recv() => {
                     self.act(action);
-                    Next::Go
+                    // its panic gave the terminal back
+                    if self.recording.as_ref().is_some_and(Recording::is_broken) {
+                        Next::End
+                    } else {
+                        Next::Go
+                    }
                 }
             };
             if next == Next::End {

@@ -46,6 +46,9 @@ const SLOW_TICK: Duration = Duration::from_secs(1);
 /// A tick that took a fifth of the time or more is followed by a longer pause, so that a node with
 /// very many flows is not kept busy by looking at them.
 const PAUSE_FACTOR: u32 = 4;
+/// The same while somebody looks. With 100,000 flows a picture takes half a second or more, and what
+/// is seen should not be much older than a second.
+const WATCHED_FACTOR: u32 = 1;
 /// The configuration is read again this long after the first of a burst of changes, and later when
 /// reading takes long ([`PAUSE_FACTOR`]).
 const DEBOUNCE: Duration = Duration::from_millis(150);
@@ -188,7 +191,7 @@ impl Session {
                 _ = ticks.tick() => {
                     let begun = Instant::now();
                     let flow = self.look(on_event)?;
-                    let pause = shortest_pause(config).max(begun.elapsed() * PAUSE_FACTOR);
+                    let pause = pause_after(config, begun.elapsed());
                     if pause != self.tick {
                         self.tick = pause;
                         ticks = interval(pause);
@@ -370,6 +373,16 @@ fn shortest_pause(config: &SessionConfig) -> Duration {
         Some(_) => SLOW_TICK,
         None => TICK,
     }
+}
+
+/// After a picture that took so long.
+fn pause_after(config: &SessionConfig, took: Duration) -> Duration {
+    let factor = if config.watched {
+        WATCHED_FACTOR
+    } else {
+        PAUSE_FACTOR
+    };
+    shortest_pause(config).max(took * factor)
 }
 
 async fn until(deadline: Option<tokio::time::Instant>) {

@@ -7,6 +7,9 @@ use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, send, socket
 
 use crate::Netns;
 
+/// Messages in one `sendmmsg(2)`.
+const BATCH: usize = 64;
+
 /// A packet socket on one device: what it sends leaves there as it is.
 #[derive(Debug)]
 pub struct Frames(OwnedFd);
@@ -55,6 +58,59 @@ impl Frames {
                 Err(error) => Err(error).context("cannot send a frame"),
             };
         }
+    }
+}
+
+impl Frames {
+    /// From now on frames go to the driver at once, past the queues of the device.
+    pub fn bypass_queues(&self) -> Result<()> {
+        let on: libc::c_int = 1;
+        // SAFETY: the pointer and the length describe `on`.
+        let result = unsafe {
+            libc::setsockopt(
+                self.0.as_raw_fd(),
+                libc::SOL_PACKET,
+                libc::PACKET_QDISC_BYPASS,
+                (&raw const on).cast(),
+                libc::socklen_t::try_from(size_of_val(&on))?,
+            )
+        };
+        ensure!(
+            result == 0,
+            "cannot bypass the queues: {}",
+            std::io::Error::last_os_error()
+        );
+        Ok(())
+    }
+
+    /// Sends frames with as few calls as there can be, and returns how many the kernel took.
+    pub fn send_all(&self, frames: &[Vec<u8>]) -> Result<u64> {
+        let mut parts: Vec<libc::iovec> = frames
+            .iter()
+            .map(|frame| libc::iovec {
+                iov_base: frame.as_ptr().cast_mut().cast(),
+                iov_len: frame.len(),
+            })
+            .collect();
+        let message = |part: &mut libc::iovec| {
+            // SAFETY: mmsghdr is plain data, for which all zeroes is a valid value.
+            let mut message: libc::mmsghdr = unsafe { std::mem::zeroed() };
+            message.msg_hdr.msg_iov = std::ptr::from_mut(part);
+            message.msg_hdr.msg_iovlen = 1;
+            message
+        };
+        let mut messages: Vec<libc::mmsghdr> = parts.iter_mut().map(message).collect();
+        let mut sent = 0;
+        for batch in messages.chunks_mut(BATCH) {
+            let length = libc::c_uint::try_from(batch.len())?;
+            // SAFETY: each message points to a part, and each part to a frame; all of them outlive
+            // the call, and the kernel only reads the frames.
+            let result =
+                unsafe { libc::sendmmsg(self.0.as_raw_fd(), batch.as_mut_ptr(), length, 0) };
+            // a device that is busy takes some of them, or none
+            sent += u64::try_from(result).unwrap_or(0);
+        }
+        Ok(sent)
     }
 }
 

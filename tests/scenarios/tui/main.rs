@@ -258,6 +258,12 @@ fn panics_on_the_screen() {
         .spawn(|| panic!("on purpose"))
         .map(thread::JoinHandle::join);
     assert!(ended.is_ok_and(|r| r.is_err()));
+    // this thread goes on, and has not heard of it yet
+    screen
+        .draw(|f| {
+            f.buffer_mut()[(0, 0)].set_symbol("DRAWN OVER IT");
+        })
+        .expect("nothing is drawn");
     // neither its destructor nor the end of the program may be what restores the terminal
     std::mem::forget(screen);
 }
@@ -278,6 +284,10 @@ fn a_panic_restores_the_terminal() -> Result<()> {
     ensure!(
         screen.contains("on purpose") && screen.contains("panicked"),
         "the message is gone:\n{screen}"
+    );
+    ensure!(
+        !screen.contains("DRAWN OVER IT"),
+        "a frame was drawn after the panic:\n{screen}"
     );
     restored(&terminal, "a panic")
 }

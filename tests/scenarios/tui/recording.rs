@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use harness::tracer::{READY_LIMIT, binary};
@@ -10,6 +11,9 @@ use harness::{Lab, Tracer, deadline, tmux::Tmux};
 use serde_json::Value;
 
 use super::{LATER, SOON};
+
+/// After a key, on a machine that others use.
+const AT_ONCE: Duration = Duration::from_secs(1);
 
 /// A directory of its own; removed when dropped.
 pub(crate) struct Dir(pub(crate) PathBuf);
@@ -74,10 +78,15 @@ fn what_is_recorded_shows_the_flow() -> Result<()> {
     let lab = Lab::raise("ipv6-prefix", Some("nodefault"))?;
     let dir = Dir::new("recording")?;
     let terminal = open_in(&lab, &dir.0, "", "--mode native")?;
+    let begun = Instant::now();
     terminal.send_keys(&["w"])?;
+    terminal.wait_for("that it starts", SOON, |s| s.contains("REC "))?;
+    let said = begun.elapsed();
     terminal.wait_for("the file's name", READY_LIMIT, |s| {
         s.contains("REC tracer-") && s.contains(".pcapng")
     })?;
+    println!("said after {said:?}, recorded after {:?}", begun.elapsed());
+    ensure!(said < deadline::scaled(AT_ONCE), "said after {said:?}");
     lab.traffic(1)?;
     terminal.wait_for("the lost flow", SOON, |s| s.contains("DROPPED"))?;
     terminal.send_keys(&["w"])?;

@@ -116,8 +116,8 @@ pub(super) fn build(key: &Tuple, group: &Group, context: Context<'_>) -> Built {
     };
     let pairs = pairs(key, drafts, topology);
     built.flows.reserve_exact(pairs.len());
-    if let ([pair], true) = (pairs.as_slice(), stands_alone(group, &built, context)) {
-        built.counts = Recount::of(pair, group, topology);
+    if let ([pair], true) = (pairs.as_slice(), built.strays.is_empty()) {
+        built.counts = Recount::of(pair, group, context);
     }
     for pair in pairs {
         let (flow, again) = finish(pair, context);
@@ -125,16 +125,6 @@ pub(super) fn build(key: &Tuple, group: &Group, context: Context<'_>) -> Built {
         built.flows.push(flow);
     }
     built
-}
-
-/// All that its flow shows is of the group itself, and is hops and drops.
-fn stands_alone(group: &Group, built: &Built, context: Context<'_>) -> bool {
-    let rare = group.rare.as_ref();
-    !group.is_linked()
-        && context.fragments.is_none()
-        && context.outer_icmp.is_empty()
-        && built.strays.is_empty()
-        && rare.is_none_or(|r| r.icmp.is_empty() && r.tcp.is_empty() && r.failures.is_empty())
 }
 
 /// Gives the reports to the directions that they are about; returns drops of which the direction

@@ -9,6 +9,7 @@ use super::{
     Direction, Flow, Step,
     chain::{Chain, ChainStep},
     draft::Draft,
+    group::Context,
     pair::Pair,
     path::delivered_by,
     record::Group,
@@ -38,11 +39,14 @@ const ENTRY: u16 = 1 << 15;
 
 impl Recount {
     /// `None` when more than the counts of the pair can change with them.
-    pub(super) fn of(pair: &Pair, group: &Group, topology: &Topology) -> Option<Self> {
+    pub(super) fn of(pair: &Pair, group: &Group, context: Context<'_>) -> Option<Self> {
+        if !stands_alone(group, context) {
+            return None;
+        }
         Some(Self {
-            forward: Way::of(&pair.forward, group, topology)?,
+            forward: Way::of(&pair.forward, group, context.topology)?,
             reply: match &pair.reply {
-                Some(draft) => Way::of(draft, group, topology)?,
+                Some(draft) => Way::of(draft, group, context.topology)?,
                 None => Way::default(),
             },
         })
@@ -53,6 +57,15 @@ impl Recount {
         self.forward.apply(&mut flow.forward, group);
         self.reply.apply(&mut flow.reply, group);
     }
+}
+
+/// All that its flow shows is of the group itself, and is hops and drops.
+fn stands_alone(group: &Group, context: Context<'_>) -> bool {
+    let rare = group.rare.as_ref();
+    !group.is_linked()
+        && context.fragments.is_none()
+        && context.outer_icmp.is_empty()
+        && rare.is_none_or(|r| r.icmp.is_empty() && r.tcp.is_empty() && r.failures.is_empty())
 }
 
 impl Way {

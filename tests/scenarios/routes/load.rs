@@ -18,7 +18,12 @@ fn beside_10_000_other_flows(cases: Vec<Case>) -> Result<()> {
 
 #[test]
 fn ways_beside_10_000_other_flows() -> Result<()> {
-    beside_10_000_other_flows(cases::ways()?)
+    beside_10_000_other_flows(cases::ways())
+}
+
+#[test]
+fn members_beside_10_000_other_flows() -> Result<()> {
+    beside_10_000_other_flows(cases::members()?)
 }
 
 #[test]

@@ -118,7 +118,8 @@ fn load(lab: &Lab, round: u64) -> Result<()> {
             Ok(())
         })?,
         1 => blast(a, 200_000, 1)?,
-        2 => blast(a, 100_000, 10_000)?,
+        // the model is full after three of these
+        2 => blast(a, 100_000, 40_000)?,
         3 => devices(lab)?,
         4 => routes(node)?,
         _ => {
@@ -126,6 +127,8 @@ fn load(lab: &Lab, round: u64) -> Result<()> {
                 let sent = Ping::to(to).count(3).send(a)?;
                 ensure!(sent.delivered(), "{to}: {sent}");
             }
+            // the node has no route there: a drop of its own for each
+            blast_to(a, "10.77.0.1:20000", (2_000, 2_000))?;
         }
     }
     pause();
@@ -140,7 +143,11 @@ fn load(lab: &Lab, round: u64) -> Result<()> {
 
 /// A burst into the sink of the lab. The kernel chooses new source ports each time.
 fn blast(a: &Netns, packets: u64, flows: u32) -> Result<()> {
-    Blast::to("10.2.0.2:20000")
+    blast_to(a, "10.2.0.2:20000", (packets, flows))
+}
+
+fn blast_to(a: &Netns, to: &str, (packets, flows): (u64, u32)) -> Result<()> {
+    Blast::to(to)
         .packets(packets)
         .flows(flows)
         .limit(Duration::from_mins(2))

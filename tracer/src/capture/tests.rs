@@ -342,3 +342,39 @@ mod any_bytes {
         }
     }
 }
+
+/// A rotation writes all totals again: they must not be collected in memory first.
+#[test]
+fn many_totals_take_no_memory_of_their_own() {
+    /// Counts the bytes, and the most that came at once.
+    #[derive(Debug, Default)]
+    struct Sink(usize, usize);
+
+    impl std::io::Write for Sink {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0 += bytes.len();
+            self.1 = self.1.max(bytes.len());
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    let inventory = Arc::new(Inventory::default());
+    let mut writer = Writer::new(Sink::default(), Header::default(), inventory, true).unwrap();
+    for port in 0..5_000 {
+        let mut event = hop();
+        if let Body::Hop(hop) = &mut event.body {
+            hop.key.tuple.sport = port;
+        }
+        writer.total(&event);
+    }
+    let first = writer.next_file(Sink::default()).unwrap();
+    let second = writer.finish(tick(1)).unwrap();
+    for Sink(bytes, most) in [first, second] {
+        assert!(bytes > 2 << 20, "{bytes} bytes for 5,000 totals");
+        assert!(most < 512 << 10, "{most} bytes at once");
+    }
+}

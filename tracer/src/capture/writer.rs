@@ -280,18 +280,18 @@ impl<W: Write> Writer<W> {
     }
 
     fn write_totals(&mut self) -> io::Result<()> {
-        let (lines, blocks) = (&mut self.lines, &mut self.blocks);
-        let mut failed = Ok(());
+        let mut done = Ok(());
         self.moments = 0;
-        self.totals.drain(|event| {
-            if failed.is_ok() {
-                failed = write_line(lines, &EventLine { event });
-            }
-            if lines.len() >= LINES_FULL {
-                put_lines(lines, blocks);
+        // there may be a hundred thousand of them: blocks are written as they become full
+        let mut totals = mem::take(&mut self.totals);
+        totals.drain(|event| {
+            if done.is_ok() {
+                done = write_line(&mut self.lines, &EventLine { event })
+                    .and_then(|()| self.full_lines());
             }
         });
-        failed
+        self.totals = totals;
+        done
     }
 
     /// Ends the file in order.

@@ -106,10 +106,11 @@ fn open_vswitch() -> Result<()> {
         ];
         ensure!(counts == [u64::from(COUNT); 4], "{counts:?}: {parts:#?}");
         for flow in &parts {
-            expect::is(
-                flow,
-                &json!({"outcome": "forwarded", "left_by": "pb", "drops": []}),
-            )?;
+            expect::is(flow, &json!({"drops": []}))?;
+            // all of it may have gone through the daemon
+            if expect::packets(flow, "out pb") > 0 {
+                expect::is(flow, &json!({"outcome": "forwarded", "left_by": "pb"}))?;
+            }
             let path = flow["path"].as_array().context("no path")?;
             let decisions = path.iter().filter_map(|step| step.get("route"));
             for decision in decisions {

@@ -52,8 +52,10 @@ const WATCHED_FACTOR: u32 = 1;
 /// The configuration is read again this long after the first of a burst of changes, and later when
 /// reading takes long ([`PAUSE_FACTOR`]).
 const DEBOUNCE: Duration = Duration::from_millis(150);
-/// Batches of records that wait; beyond, the ring buffer fills, which is counted.
-const BATCHES: usize = 64;
+/// Batches of records that wait, a MiB each at most; beyond, the ring buffer fills, which is counted. Twice
+/// what the ring buffer holds, which is larger for a recording.
+const BATCHES: usize = 8;
+const RECORDED_BATCHES: usize = 64;
 
 /// `lo` has this number in every namespace (`LOOPBACK_IFINDEX`).
 const LOOPBACK: Ifindex = Ifindex(1);
@@ -150,7 +152,11 @@ impl Session {
         signals: &mut Signals,
         on_event: &mut dyn FnMut(PipelineEvent<'_>) -> ControlFlow<()>,
     ) -> Result<SessionEnd> {
-        let (tx, mut rx) = mpsc::channel(BATCHES);
+        let (tx, mut rx) = mpsc::channel(if self.recording {
+            RECORDED_BATCHES
+        } else {
+            BATCHES
+        });
         let records = tx.clone();
         let ring = self
             .probe

@@ -23,8 +23,8 @@ pub struct SessionConfig {
     /// For a session without end: flows that were idle this long are forgotten, sums over all are
     /// kept, and a picture is taken once a second.
     pub forget: Option<Duration>,
-    /// Somebody looks at the pictures: with very many flows they follow each other sooner.
-    pub watched: bool,
+    /// How soon pictures follow each other when there are very many flows.
+    pub pace: Pace,
     /// Type information instead of `/sys/kernel/btf/vmlinux`.
     pub btf: Option<PathBuf>,
     /// Go on as nobody once everything is attached: nothing is read or written later that only root
@@ -36,4 +36,14 @@ pub struct SessionConfig {
     pub names: names::Sources,
     /// Ask an API server for names as well.
     pub kube: bool,
+}
+
+/// How soon pictures follow each other when one takes long.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Pace {
+    /// Making them takes a fifth of a CPU at most.
+    #[default]
+    Sparing,
+    /// Somebody looks at them, and they may take half of a CPU.
+    Watched,
 }

@@ -14,7 +14,7 @@ mod tests;
 
 use std::sync::Arc;
 
-pub use config::SessionConfig;
+pub use config::{Pace, SessionConfig};
 pub use record::Recorder;
 pub use replay::{FileFacts, Replay, Replayed, replay};
 pub use session::run;

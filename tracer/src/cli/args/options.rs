@@ -10,7 +10,7 @@ use crate::{
     filter::Filter,
     inventory::Prefix,
     names::Sources,
-    pipeline::SessionConfig,
+    pipeline::{Pace, SessionConfig},
 };
 
 /// Options of all commands.
@@ -123,7 +123,7 @@ impl Options {
             recording: None,
             duration: None,
             forget: None,
-            watched: false,
+            pace: Pace::default(),
             btf: self.btf.clone(),
             drop_root: false,
             cluster: self.cluster(),

@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     decode::drop_text::meaning,
-    pipeline::SessionConfig,
+    pipeline::{Pace, SessionConfig},
     terminal::Screen,
     view::{select, text, tui::Setup},
 };
@@ -45,7 +45,7 @@ pub(super) fn run(
     };
     let config = SessionConfig {
         duration: watch.duration,
-        watched: true,
+        pace: Pace::Watched,
         ..options.session(parsed.clone())
     };
     // the screen is written to without it, and the lock would be held

@@ -26,7 +26,7 @@ use crate::{
     capture::Counts,
     cli::{output, size},
     filter::Filter,
-    pipeline::{self, PipelineEvent, Ready, Recorder, SessionConfig, SessionEnd},
+    pipeline::{self, Pace, PipelineEvent, Ready, Recorder, SessionConfig, SessionEnd},
     probe::Recording as Kept,
     view::tui::Action,
 };
@@ -60,7 +60,7 @@ impl Recording {
             filter: Filter::parse(&filter).context("the filter")?,
             recording: Some(KEPT),
             duration: None,
-            watched: false,
+            pace: Pace::default(),
             ..config.clone()
         };
         let stop = Arc::new(AtomicBool::new(false));

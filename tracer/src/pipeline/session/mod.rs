@@ -17,7 +17,7 @@ use tokio::{
 };
 
 use super::{
-    Ended, PipelineEvent, Ready, Recorded, SessionConfig, SessionEnd,
+    Ended, Pace, PipelineEvent, Ready, Recorded, SessionConfig, SessionEnd,
     feed::Feed,
     names::PodNames,
     signals::Signals,
@@ -383,10 +383,9 @@ fn shortest_pause(config: &SessionConfig) -> Duration {
 
 /// After a picture that took so long.
 fn pause_after(config: &SessionConfig, took: Duration) -> Duration {
-    let factor = if config.watched {
-        WATCHED_FACTOR
-    } else {
-        PAUSE_FACTOR
+    let factor = match config.pace {
+        Pace::Watched => WATCHED_FACTOR,
+        Pace::Sparing => PAUSE_FACTOR,
     };
     shortest_pause(config).max(took * factor)
 }

@@ -87,6 +87,46 @@ fn blast(to: &str, flows: u32) -> Result<()> {
     Ok(())
 }
 
+/// A million flows and a table for 16,384: those that are in it are exact, and each packet of the
+/// others is said to be missing.
+#[test]
+fn more_flows_than_the_table_holds() -> Result<()> {
+    const FLOWS: u64 = 1_000_000;
+    let flows = deadline::amount(FLOWS, FLOWS / 10);
+    let lab = quiet_router()?;
+    let node = lab.node();
+    let args = [
+        "check", "--flows", "16384", "-o", "json", "--for", "1h", "udp",
+    ];
+    let tracer = Tracer::start(node, &args)?;
+    let before = (Counted::read(node, IN)?, Counted::read(node, OUT)?);
+    let blast = Blast::to("10.2.0.2:20000").packets(flows).frame(FRAME);
+    let blasted = blast
+        .flows(u32::try_from(flows)?)
+        .limit(deadline::scaled(Duration::from_mins(2)))
+        .send(lab.ns("a")?)?;
+    let (rx, tx) = settled(node, before)?;
+    let report = tracer.interrupt(Duration::from_mins(1))?.json()?;
+    let seen = expect::flows(&report, &json!({"proto": "udp"}))?;
+    let (came, left) = (sum_at(&seen, "in", "in")?, sum_at(&seen, "out", "out")?);
+    let missing = number(&report["loss"], "evicted")?;
+    println!(
+        "{flows} flows in {:?}: in {rx:?}, out {tx:?}; {} flows seen, {missing} packets missing",
+        blasted.elapsed,
+        seen.len()
+    );
+    ensure!(seen.len() >= 8_192, "only {} flows", seen.len());
+    ensure!(
+        missing > flows / 2,
+        "{missing} packets are said to be missing"
+    );
+    ensure!(
+        came.packets + left.packets + missing == rx.packets + tx.packets,
+        "{came:?} came in, {left:?} left, {missing} are missing"
+    );
+    Ok(())
+}
+
 #[test]
 fn bulk_tcp_with_offload() -> Result<()> {
     let bytes = deadline::amount(200_000_000, 20_000_000);

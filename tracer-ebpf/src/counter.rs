@@ -16,7 +16,7 @@ pub enum Counter {
     Filtered,
     /// Loss: the headers could not be read or made no sense; the packet is in no flow.
     Unreadable,
-    /// Loss: `FLOWS` is full; the packet is in no flow.
+    /// Loss: `FLOWS` is full, or another flow has the digest; the packet is in no flow.
     FlowsFull,
     /// Loss: `DROPS` is full; the drop is in no flow.
     DropsFull,

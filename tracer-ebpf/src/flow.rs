@@ -37,11 +37,12 @@ pub struct FlowValue {
     pub packets: u64,
     /// Bytes with the link header (and what encapsulation added at this device).
     pub bytes: u64,
-    /// Socket buffers, that is what `/sys/class/net/*/statistics` counts on a virtual device.
-    pub skbs: u64,
+    /// Of `packets`: those that came in one socket buffer with another one, of a GSO packet. The others
+    /// are as many as there were socket buffers.
+    pub joined: u64,
     /// First packet.
     pub first_ns: u64,
-    /// Last packet.
+    /// Last packet; a tick or so too early (the clock is not read for each packet).
     pub last_ns: u64,
     /// `skb->_skb_refdst` without its flag bits, at the last decode. Not an address to follow.
     pub dst: u64,
@@ -71,7 +72,28 @@ pub struct FlowValue {
     pub vlan: u32,
 }
 
-/// The payload of [`crate::record::KIND_FLOW`] and the unit of a map scan.
+impl FlowValue {
+    /// Socket buffers, that is what `/sys/class/net/*/statistics` counts on a virtual device.
+    pub fn skbs(&self) -> u64 {
+        self.packets.saturating_sub(self.joined)
+    }
+}
+
+/// The unit of a map scan.
+#[repr(C, align(8))]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+pub struct FlowEntry {
+    /// Which flow, where.
+    pub key: FlowKey,
+    /// Padding.
+    pub reserved: u32,
+    /// Its counters and route.
+    pub value: FlowValue,
+}
+
+/// The payload of [`crate::record::KIND_FLOW`].
 #[repr(C)]
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,

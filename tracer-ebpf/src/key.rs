@@ -86,3 +86,65 @@ pub struct FlowKey {
 }
 
 const _: () = assert!(size_of::<Tuple>() == 44 && size_of::<FlowKey>() == 60);
+
+/// A [`FlowKey`] as words, the last one with its rest.
+pub type KeyWords = [u64; 8];
+
+impl FlowKey {
+    /// Its words in memory order.
+    ///
+    /// # Safety
+    /// It must lie on a multiple of eight bytes.
+    #[inline(always)]
+    #[expect(clippy::cast_ptr_alignment, reason = "what the caller promises")]
+    pub unsafe fn words(&self) -> KeyWords {
+        let p = core::ptr::from_ref(self);
+        // SAFETY: 60 bytes are seven words and a half, aligned as the caller promises.
+        unsafe {
+            let w = |i| p.cast::<u64>().add(i).read();
+            let rest = p.cast::<u32>().add(14).read();
+            [w(0), w(1), w(2), w(3), w(4), w(5), w(6), u64::from(rest)]
+        }
+    }
+}
+
+/// What a table finds a flow by. Two flows with the same one are as likely as that 64 coins fall alike,
+/// and who does not know the seeds (random, odd) cannot make any: it is a multilinear hash.
+#[inline(always)]
+pub fn digest(words: &KeyWords, seeds: &KeyWords) -> u64 {
+    // the lower half decides about the lower bits of a product, and so has to know of the upper one
+    let part = |i: usize| (words[i] ^ (words[i] >> 32)).wrapping_mul(seeds[i]);
+    part(0)
+        .wrapping_add(part(1))
+        .wrapping_add(part(2).wrapping_add(part(3)))
+        .wrapping_add(part(4).wrapping_add(part(5)))
+        .wrapping_add(part(6).wrapping_add(part(7)))
+}
+
+/// The address as words in memory order. BPF has no loads of words that may lie anywhere: byte by byte
+/// they cost the packet path several times as much.
+///
+/// # Safety
+/// `a` must lie on a multiple of four bytes, as the addresses in all structs of this crate do.
+#[inline(always)]
+#[expect(clippy::cast_ptr_alignment, reason = "what the caller promises")]
+pub unsafe fn words(a: &[u8; 16]) -> [u32; 4] {
+    // SAFETY: sixteen bytes are four words, aligned as the caller promises.
+    unsafe { *core::ptr::from_ref(a).cast::<[u32; 4]>() }
+}
+
+/// Writes an address as words in memory order.
+///
+/// # Safety
+/// As for [`words`].
+#[inline(always)]
+#[expect(clippy::cast_ptr_alignment, reason = "what the caller promises")]
+pub unsafe fn put_words(a: &mut [u8; 16], words: [u32; 4]) {
+    // SAFETY: sixteen bytes are four words, aligned as the caller promises. Volatile, or the compiler
+    // calls a function that clears what is zero, byte by byte.
+    unsafe {
+        core::ptr::from_mut(a)
+            .cast::<[u32; 4]>()
+            .write_volatile(words);
+    };
+}

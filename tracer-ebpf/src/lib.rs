@@ -28,7 +28,7 @@ pub mod route;
 
 /// Names of the BPF maps, as the object file spells them.
 pub mod map {
-    /// `HASH`: [`crate::key::FlowKey`] → [`crate::flow::FlowValue`].
+    /// `HASH`: [`crate::key::digest`] → [`crate::flow::FlowEntry`].
     pub const FLOWS: &str = "FLOWS";
     /// `HASH`: [`crate::drop::DropKey`] → [`crate::drop::DropValue`].
     pub const DROPS: &str = "DROPS";
@@ -42,6 +42,8 @@ pub mod map {
     pub const COUNTERS: &str = "COUNTERS";
     /// `HASH`: netns inode `u32` → [`crate::NETNS_FULL`] or [`crate::NETNS_EDGE`].
     pub const NETNS: &str = "NETNS";
+    /// `ARRAY[NETNS_MARKS_SIZE]`: `u32` 1 at the inodes (modulo the size) that `NETNS` has, or had.
+    pub const NETNS_MARKS: &str = "NETNS_MARKS";
     /// `HASH`: ifindex `u32` → `u32` 1, used when `-i` narrows the devices.
     pub const DEVICES: &str = "DEVICES";
     /// `ARRAY[1]`: [`crate::filter::FilterProg`].
@@ -58,6 +60,28 @@ pub mod map {
     pub const SNAPS: &str = "SNAPS";
 }
 
+/// How many entries the tables have. All of their memory is taken when they are made.
+pub mod entries {
+    /// Of [`super::map::FLOWS`], unless user space asks for others (`--flows`).
+    pub const FLOWS: u32 = 131_072;
+    /// Of [`super::map::DROPS`].
+    pub const DROPS: u32 = 16_384;
+    /// Of [`super::map::ICMP_ERRORS`].
+    pub const ICMP_ERRORS: u32 = 4_096;
+    /// Of [`super::map::ROUTE_FAILS`].
+    pub const ROUTE_FAILS: u32 = 4_096;
+    /// Of [`super::map::WANTED`].
+    pub const WANTED: u32 = 32_768;
+    /// Of the first fragments that are remembered.
+    pub const FRAGMENTS: u32 = 4_096;
+    /// Of the last lookups, on each CPU.
+    pub const LOOKUPS: u32 = 1_024;
+    /// Of the last lookups of tasks.
+    pub const TASK_LOOKUPS: u32 = 4_096;
+    /// Bytes of [`super::map::EVENTS`], unless a recording asks for others.
+    pub const EVENTS: u32 = 4 << 20;
+}
+
 /// Names of the read-only globals that user space fills before the programs are loaded.
 pub mod global {
     /// `[u32; OFF_COUNT]`: byte offset of each [`crate::offset::Off`].
@@ -72,10 +96,14 @@ pub mod global {
     pub const EACH_PACKET: &str = "EACH_PACKET";
     /// `u32`: bytes of each packet that are sent for a recording; 0 for no recording.
     pub const SNAPLEN: &str = "SNAPLEN";
+    /// [`crate::key::KeyWords`]: odd random numbers for [`crate::key::digest`].
+    pub const SEEDS: &str = "SEEDS";
 }
 
 /// Entries of the `TUNNELS` map, a power of two.
 pub const TUNNELS_SIZE: u32 = 4096;
+/// Entries of the `NETNS_MARKS` map, a power of two.
+pub const NETNS_MARKS_SIZE: u32 = 4096;
 
 /// Value in the `NETNS` map: the node, every hook applies.
 pub const NETNS_FULL: u32 = 1;

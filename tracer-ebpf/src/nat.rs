@@ -6,7 +6,7 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-use crate::key::{PROTO_ICMP, PROTO_ICMPV6, Tuple};
+use crate::key::{PROTO_ICMP, PROTO_ICMPV6, Tuple, words};
 
 /// `Nat::flags`: the packet goes in the direction that opened the connection.
 pub const NAT_ORIGINAL: u8 = 1;
@@ -116,17 +116,6 @@ const _: () = assert!(core::mem::offset_of!(Tuple, saddr) == 0);
 const _: () = assert!(core::mem::offset_of!(Tuple, daddr) == 16);
 const _: () = assert!(core::mem::offset_of!(Nat, saddr) == 0);
 const _: () = assert!(core::mem::offset_of!(Nat, daddr) == 16);
-
-/// The address as words in memory order.
-///
-/// # Safety
-/// `a` must lie on a multiple of four bytes, as the addresses in [`Tuple`] and [`Nat`] do.
-#[inline(always)]
-#[expect(clippy::cast_ptr_alignment, reason = "what the caller promises")]
-pub unsafe fn words(a: &[u8; 16]) -> [u32; 4] {
-    // SAFETY: sixteen bytes are four words, aligned as the caller promises.
-    unsafe { *core::ptr::from_ref(a).cast::<[u32; 4]>() }
-}
 
 impl Nat {
     /// Sets both addresses, as words in memory order.

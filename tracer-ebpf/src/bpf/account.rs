@@ -4,8 +4,8 @@ use aya_ebpf::bindings::BPF_NOEXIST;
 use tracer_abi::{
     counter::Counter,
     drop::{IcmpRecord, IcmpValue},
-    flow::{CHANGE_NAT, CHANGE_NEW, CHANGE_OUTER, CHANGE_ROUTE, FlowRecord, FlowValue},
-    key::{DIR_IN, DIR_OUT, FlowKey, PROTO_ICMP, PROTO_ICMPV6},
+    flow::{CHANGE_NAT, CHANGE_NEW, CHANGE_OUTER, CHANGE_ROUTE, FlowEntry, FlowRecord, FlowValue},
+    key::{DIR_IN, DIR_OUT, FlowKey, PROTO_ICMP, PROTO_ICMPV6, digest},
     nat::Nat,
     record::{KIND_FLOW, KIND_ICMP_ERROR, KIND_PACKET, PacketRecord},
 };
@@ -17,7 +17,7 @@ use super::{
     emit::{QUIET, WAKE, emit},
     kmem::{Linear, add},
     lookup::same,
-    maps::{FLOWS, ICMP_ERRORS, count, each_packet},
+    maps::{FLOWS, ICMP_ERRORS, count, each_packet, seeds, set_clock},
     work::{Hook, Work},
 };
 
@@ -51,25 +51,27 @@ pub(super) fn account(w: &mut Work, linear: &Linear, s: &Seen) {
         icmp_error(w, linear, s);
         return;
     }
-    w.key = FlowKey {
-        tuple: w.packet.tuple,
-        netns: s.netns,
-        ifindex: s.ifindex,
-        iif: s.iif,
-        dir: s.dir,
-        reserved: [0; 3],
-    };
-    match FLOWS.get_ptr_mut(&w.key) {
+    // `reserved` is zero since the map was made, and nothing else writes to it
+    let key = &mut w.entry.key;
+    key.tuple = w.packet.tuple;
+    key.netns = s.netns;
+    key.ifindex = s.ifindex;
+    key.iif = s.iif;
+    key.dir = s.dir;
+    // SAFETY: an entry lies on a multiple of eight, and its key is its beginning.
+    w.digest = digest(&unsafe { w.entry.key.words() }, &seeds());
+    match FLOWS.get_ptr_mut(&w.digest) {
         // SAFETY: a map value; concurrent CPUs only add to the counters atomically, the rest is
         // descriptive and last-writer-wins.
-        Some(v) => update(w, unsafe { &mut *v }, s),
+        Some(e) if is_of(unsafe { &*e }, w) => update(w, unsafe { &mut (*e).value }, s),
+        Some(_) => count(Counter::FlowsFull),
         None => insert(w, s),
     }
     if w.packet.tuple.proto == PROTO_ICMP || w.packet.tuple.proto == PROTO_ICMPV6 {
         icmp_error(w, linear, s);
     }
     if each_packet() {
-        let (key, packet) = (&w.key, &w.packet);
+        let (key, packet) = (&w.entry.key, &w.packet);
         emit::<PacketRecord>(KIND_PACKET, 0, |p| {
             // SAFETY: `p` is the reserved payload.
             unsafe {
@@ -83,6 +85,16 @@ pub(super) fn account(w: &mut Work, linear: &Linear, s: &Seen) {
     }
 }
 
+/// The entry is this packet's flow, and not another one with its digest.
+#[inline(always)]
+pub(super) fn is_of(e: &FlowEntry, w: &Work) -> bool {
+    // SAFETY: as above.
+    let (a, b) = unsafe { (e.key.words(), w.entry.key.words()) };
+    let differs = |i: usize| a[i] ^ b[i];
+    let first = differs(0) | differs(1) | differs(2) | differs(3);
+    first | differs(4) | differs(5) | differs(6) | differs(7) == 0
+}
+
 /// Bytes of one wire packet without the link header.
 #[inline(always)]
 fn wire_len(s: &Seen) -> u32 {
@@ -90,11 +102,21 @@ fn wire_len(s: &Seen) -> u32 {
 }
 
 #[inline(always)]
-fn update(w: &mut Work, v: &mut FlowValue, s: &Seen) {
+fn add_to(v: &mut FlowValue, s: &Seen) {
     add(&mut v.packets, u64::from(s.segs));
     add(&mut v.bytes, u64::from(s.bytes));
-    add(&mut v.skbs, 1);
-    v.last_ns = s.now;
+    if s.segs > 1 {
+        add(&mut v.joined, u64::from(s.segs - 1));
+    }
+}
+
+#[inline(always)]
+fn update(w: &mut Work, v: &mut FlowValue, s: &Seen) {
+    add_to(v, s);
+    // another CPU may be ahead by a tick
+    if v.last_ns < s.now {
+        v.last_ns = s.now;
+    }
     v.tcp_flags |= w.packet.tcp_flags;
     let len = wire_len(s);
     if v.max_len < len {
@@ -130,14 +152,14 @@ fn update(w: &mut Work, v: &mut FlowValue, s: &Seen) {
         change |= CHANGE_OUTER;
     }
     if change != 0 {
-        notify(&w.key, v, change);
+        notify(&w.entry.key, v, change);
     }
 }
 
 /// Reads the decision and the translation of an outgoing packet into `w.route` and `w.nat`.
 #[inline(always)]
 fn decide(w: &mut Work, s: &Seen) {
-    (w.now, w.mark) = (s.now, s.mark);
+    (w.now, w.mark) = (set_clock(), s.mark);
     w.nat = Nat::default();
     let hook = Hook::TcEgress as u32;
     // called from here and not from there: the frames of nested calls add up to 512 bytes at most
@@ -149,21 +171,22 @@ fn decide(w: &mut Work, s: &Seen) {
 
 #[inline(always)]
 fn insert(w: &mut Work, s: &Seen) {
+    let now = set_clock();
     let mut dst_ns = 0;
     if s.dir == DIR_OUT {
         decide(w, s);
-        dst_ns = s.now;
+        dst_ns = now;
     } else {
         w.route = tracer_abi::route::Route::default();
         w.nat = Nat::default();
         w.undecided = true;
     }
-    w.value = FlowValue {
+    w.entry.value = FlowValue {
         packets: u64::from(s.segs),
         bytes: u64::from(s.bytes),
-        skbs: 1,
-        first_ns: s.now,
-        last_ns: s.now,
+        joined: u64::from(s.segs) - 1,
+        first_ns: now,
+        last_ns: now,
         dst: s.dst,
         dst_ns,
         changed_ns: 0,
@@ -179,24 +202,20 @@ fn insert(w: &mut Work, s: &Seen) {
         vlan: s.vlan,
     };
     if w.packet.outer.family == 0 {
-        w.value.outer = tracer_abi::flow::Outer::default();
+        w.entry.value.outer = tracer_abi::flow::Outer::default();
     }
     if FLOWS
-        .insert(&w.key, &w.value, u64::from(BPF_NOEXIST))
+        .insert(&w.digest, &w.entry, u64::from(BPF_NOEXIST))
         .is_ok()
     {
-        notify(&w.key, &w.value, CHANGE_NEW);
+        notify(&w.entry.key, &w.entry.value, CHANGE_NEW);
         return;
     }
     // another CPU was first, or the table is full
-    match FLOWS.get_ptr_mut(&w.key) {
+    match FLOWS.get_ptr_mut(&w.digest) {
         // SAFETY: as in `account`.
-        Some(v) => unsafe {
-            add(&mut (*v).packets, u64::from(s.segs));
-            add(&mut (*v).bytes, u64::from(s.bytes));
-            add(&mut (*v).skbs, 1);
-        },
-        None => count(Counter::FlowsFull),
+        Some(e) if is_of(unsafe { &*e }, w) => add_to(unsafe { &mut (*e).value }, s),
+        _ => count(Counter::FlowsFull),
     }
 }
 
@@ -227,6 +246,7 @@ fn icmp_error(w: &mut Work, linear: &Linear, s: &Seen) {
     if conntrack::tracer_icmp_error(hook as u32) == 0 {
         return;
     }
+    let now = set_clock();
     let (icmp_type, code, mtu) = w.error;
     let k = &mut w.icmp_key;
     k.about = w.about.tuple;
@@ -241,13 +261,13 @@ fn icmp_error(w: &mut Work, linear: &Linear, s: &Seen) {
         // SAFETY: as in `account`.
         let v = unsafe { &mut *v };
         add(&mut v.count, 1);
-        v.last_ns = s.now;
+        v.last_ns = now;
         return;
     }
     w.icmp = IcmpValue {
         count: 1,
-        first_ns: s.now,
-        last_ns: s.now,
+        first_ns: now,
+        last_ns: now,
         mtu,
         reserved: 0,
     };

@@ -6,8 +6,8 @@
 use aya_ebpf::bindings::BPF_ANY;
 use tracer_abi::{
     counter::Counter,
-    key::{PROTO_ICMP, PROTO_ICMPV6, PROTO_SCTP, PROTO_TCP, PROTO_UDP, Tuple},
-    nat::{NAT_ORIGINAL, NAT_RELATED, NAT_REPLY, Nat, words},
+    key::{PROTO_ICMP, PROTO_ICMPV6, PROTO_SCTP, PROTO_TCP, PROTO_UDP, Tuple, words},
+    nat::{NAT_ORIGINAL, NAT_RELATED, NAT_REPLY, Nat},
     offset::{ABSENT, Off},
     parse::{Packet, icmp_about},
 };

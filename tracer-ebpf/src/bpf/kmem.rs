@@ -83,11 +83,17 @@ pub(super) struct Linear {
     pub(super) network: u64,
     /// Bytes of the linear part behind it.
     pub(super) len: u32,
+    /// As many bytes of them are in the window already; 0 for none.
+    pub(super) ready: u32,
 }
 
 impl Load for Linear {
     #[inline(always)]
     fn load(&self, offset: u32, window: &mut Window) -> u32 {
+        // the headers are read from their start only once
+        if offset == 0 && self.ready != 0 {
+            return self.ready;
+        }
         if offset >= self.len {
             return 0;
         }

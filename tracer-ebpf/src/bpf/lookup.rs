@@ -7,7 +7,7 @@
 
 use aya_ebpf::helpers::bpf_get_current_task;
 use tracer_abi::{
-    key::{FAMILY_IPV6, PROTO_ICMP, PROTO_ICMPV6, PROTO_SCTP, PROTO_TCP, PROTO_UDP},
+    key::{self, FAMILY_IPV6, PROTO_ICMP, PROTO_ICMPV6, PROTO_SCTP, PROTO_TCP, PROTO_UDP},
     offset::Off,
     parse::Packet,
     route::{
@@ -24,8 +24,8 @@ use super::{
 /// A lookup older than this belongs to another packet: batches are done within microseconds.
 const MAX_AGE_NS: u64 = 100_000_000;
 /// A packet whose mark changed after its lookup leaves within this time, or the lookup is taken for
-/// another packet's.
-const MARK_AGE_NS: u64 = 1_000_000;
+/// another packet's: a millisecond, and the longest tick, by which the time of a lookup may be late.
+const MARK_AGE_NS: u64 = 11_000_000;
 /// `flowi_common.flowic_iif` of an output lookup: loopback.
 pub(super) const IIF_OUTPUT: u32 = 1;
 /// `RTN_LOCAL`, `RTN_BROADCAST` and `RTN_ANYCAST` of `linux/rtnetlink.h`.
@@ -76,10 +76,11 @@ impl<'a> Asked<'a> {
     }
 }
 
+/// All addresses here are members of structs that lie on multiples of four.
 #[inline(always)]
 fn words(a: &[u8; 16]) -> [u32; 4] {
-    // SAFETY: sixteen bytes are four words; unaligned is allowed here.
-    unsafe { a.as_ptr().cast::<[u32; 4]>().read_unaligned() }
+    // SAFETY: see above.
+    unsafe { key::words(a) }
 }
 
 #[inline(always)]
@@ -182,12 +183,12 @@ fn find(a: &Asked<'_>, saddr: &[u8; 16], by: By, now: u64) -> Option<*mut Lookup
     } else {
         return None;
     };
-    (now.wrapping_sub(last.ts_ns) < MARK_AGE_NS).then_some(place)
+    (now.saturating_sub(last.ts_ns) < MARK_AGE_NS).then_some(place)
 }
 
 #[inline(always)]
 fn fits(slot: &LookupSlot, a: &Asked<'_>, saddr: &[u8; 16], by: By, now: u64) -> bool {
-    now.wrapping_sub(slot.ts_ns) < MAX_AGE_NS
+    now.saturating_sub(slot.ts_ns) < MAX_AGE_NS
         && slot.netns == a.netns
         && slot.iif == by.iif
         && slot.task == by.task
@@ -219,6 +220,11 @@ fn same_ports(slot: &LookupSlot, a: &Asked<'_>) -> bool {
     (source || !(with_ports || echo)) && (destination || !with_ports)
 }
 
+/// The source address of a lookup that leaves it open.
+#[repr(align(4))]
+struct Source([u8; 16]);
+const ANY_SOURCE: Source = Source([0; 16]);
+
 /// The lookup that was made for this packet.
 #[inline(always)]
 fn of_packet(route: &mut Route, a: &Asked<'_>, now: u64) -> Option<*mut LookupSlot> {
@@ -229,7 +235,7 @@ fn of_packet(route: &mut Route, a: &Asked<'_>, now: u64) -> Option<*mut LookupSl
             task: unsafe { bpf_get_current_task() },
         };
         // a sender's lookup may have left the source open
-        return find(a, a.saddr, by, now).or_else(|| find(a, &[0; 16], by, now));
+        return find(a, a.saddr, by, now).or_else(|| find(a, &ANY_SOURCE.0, by, now));
     }
     let (input, output) = (a.iif, IIF_OUTPUT);
     let slot = find(

@@ -3,17 +3,19 @@
 use core::ffi::c_void;
 
 use aya_ebpf::{
+    helpers::{bpf_jiffies64, bpf_ktime_get_ns},
     macros::map,
     maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
 use tracer_abi::{
-    NETNS_FULL, TUNNELS_SIZE,
+    NETNS_FULL, NETNS_MARKS_SIZE, TUNNELS_SIZE,
     counter::{COUNTERS as COUNTER_COUNT, Counter},
     drop::{DropKey, DropValue, IcmpKey, IcmpValue},
+    entries,
     filter::FilterProg,
-    flow::FlowValue,
+    flow::FlowEntry,
     fragment::{FragmentKey, FragmentValue},
-    key::FlowKey,
+    key::KeyWords,
     nat::WantedKey,
     offset::{OFF_COUNT, Off},
     route::{CarriedKey, FailKey, FailValue, LookupSlot},
@@ -26,18 +28,20 @@ use super::{
 
 // The tables are hashes, not LRU: an LRU evicts silently. User space ages them.
 #[map]
-pub(super) static FLOWS: HashMap<FlowKey, FlowValue> = HashMap::with_max_entries(131_072, 0);
+pub(super) static FLOWS: HashMap<u64, FlowEntry> = HashMap::with_max_entries(entries::FLOWS, 0);
 #[map]
-pub(super) static DROPS: HashMap<DropKey, DropValue> = HashMap::with_max_entries(16_384, 0);
+pub(super) static DROPS: HashMap<DropKey, DropValue> = HashMap::with_max_entries(entries::DROPS, 0);
 #[map]
-pub(super) static ICMP_ERRORS: HashMap<IcmpKey, IcmpValue> = HashMap::with_max_entries(4_096, 0);
+pub(super) static ICMP_ERRORS: HashMap<IcmpKey, IcmpValue> =
+    HashMap::with_max_entries(entries::ICMP_ERRORS, 0);
 #[map]
-pub(super) static ROUTE_FAILS: HashMap<FailKey, FailValue> = HashMap::with_max_entries(4_096, 0);
+pub(super) static ROUTE_FAILS: HashMap<FailKey, FailValue> =
+    HashMap::with_max_entries(entries::ROUTE_FAILS, 0);
 #[map]
-pub(super) static EVENTS: RingBuf = RingBuf::with_byte_size(4 << 20, 0);
+pub(super) static EVENTS: RingBuf = RingBuf::with_byte_size(entries::EVENTS, 0);
 /// Tuples of translated connections that the filter wants, with the time of the entry.
 #[map]
-pub(super) static WANTED: HashMap<WantedKey, u64> = HashMap::with_max_entries(32_768, 0);
+pub(super) static WANTED: HashMap<WantedKey, u64> = HashMap::with_max_entries(entries::WANTED, 0);
 /// Not 0 as soon as `WANTED` has entries: spares everybody else the lookup.
 #[map]
 static WANTED_EXIST: Array<u32> = Array::with_max_entries(1, 0);
@@ -45,11 +49,13 @@ static WANTED_EXIST: Array<u32> = Array::with_max_entries(1, 0);
 /// forgets is not a count.
 #[map]
 pub(super) static FRAGMENTS: LruHashMap<FragmentKey, FragmentValue> =
-    LruHashMap::with_max_entries(4_096, 0);
+    LruHashMap::with_max_entries(entries::FRAGMENTS, 0);
 #[map]
 static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(COUNTER_COUNT, 0);
 #[map]
 static NETNS: HashMap<u32, u32> = HashMap::with_max_entries(4_096, 0);
+#[map]
+static NETNS_MARKS: Array<u32> = Array::with_max_entries(NETNS_MARKS_SIZE, 0);
 #[map]
 static DEVICES: HashMap<u32, u32> = HashMap::with_max_entries(1_024, 0);
 #[map]
@@ -64,22 +70,22 @@ static SNAPS: PerCpuArray<Snap> = PerCpuArray::with_max_entries(1, 0);
 /// The last lookups on this CPU, by addresses: a packet leaves on the CPU that routed it, within
 /// the same batch (64 packets at most), so that pairs of 512 places lose hardly any.
 #[map]
-static LOOKUPS: PerCpuArray<LookupSlot> = PerCpuArray::with_max_entries(LOOKUP_SLOTS, 0);
+static LOOKUPS: PerCpuArray<LookupSlot> = PerCpuArray::with_max_entries(entries::LOOKUPS, 0);
 /// The last lookups of senders on this node, by task and addresses: a task may change the CPU between
 /// lookup and packet.
 #[map]
-static TASK_LOOKUPS: Array<LookupSlot> = Array::with_max_entries(TASK_LOOKUP_SLOTS, 0);
-/// Where a lookup is put together: one place for each family, whose programs may interrupt each
-/// other but not themselves.
+static TASK_LOOKUPS: Array<LookupSlot> = Array::with_max_entries(entries::TASK_LOOKUPS, 0);
+/// Where the record of a walk that failed is put together: one place for each family, whose programs
+/// may interrupt each other but not themselves.
 #[map]
 static ASKING: PerCpuArray<LookupWork> = PerCpuArray::with_max_entries(2, 0);
 #[map]
 static LAST: PerCpuArray<Last> = PerCpuArray::with_max_entries(1, 0);
 
-const LOOKUP_SLOTS: u32 = 1024;
-const TASK_LOOKUP_SLOTS: u32 = 4096;
 /// In `Last::lookup`: the place is one of `TASK_LOOKUPS`.
 const OF_TASK: u32 = 1 << 31;
+/// [`clock`]: under load the time is more exact than a tick, and where ticks come late.
+const CLOCK_CALLS: u64 = 64;
 
 /// What this CPU did last.
 #[repr(C)]
@@ -91,6 +97,12 @@ struct Last {
     lookup: u32,
     /// Table that the last walk of source validation with ports began with.
     reversed_from: u32,
+    /// [`clock`].
+    now: u64,
+    /// Jiffies when the clock was read.
+    jiffies: u64,
+    /// How often [`clock`] was asked since.
+    asked: u64,
 }
 
 /// Tunnel keys of packets on their way through this CPU.
@@ -113,6 +125,8 @@ static ONLY_DEVICES: u32 = 0;
 static EACH_PACKET: u32 = 0;
 #[unsafe(no_mangle)]
 static SNAPLEN: u32 = 0;
+#[unsafe(no_mangle)]
+static SEEDS: KeyWords = [0; 8];
 
 /// Byte offset of a kernel struct member: a constant for the verifier.
 #[inline(always)]
@@ -125,6 +139,17 @@ pub(super) fn off(o: Off) -> usize {
 fn global(p: *const u32) -> u32 {
     // SAFETY: only called with addresses of the globals above.
     unsafe { core::ptr::read_volatile(p) }
+}
+
+/// For the digests of flows.
+#[inline(always)]
+pub(super) fn seeds() -> KeyWords {
+    // SAFETY: volatile, because user space fills it.
+    unsafe {
+        let p = (&raw const SEEDS).cast::<u64>();
+        let at = |i| p.add(i).read_volatile();
+        [at(0), at(1), at(2), at(3), at(4), at(5), at(6), at(7)]
+    }
 }
 
 /// Namespace that is traced in full.
@@ -168,6 +193,11 @@ pub(super) fn events() -> *mut c_void {
 pub(super) fn netns_scope(netns: u32) -> u32 {
     if netns == home_netns() {
         return NETNS_FULL;
+    }
+    // most namespaces are none of ours, and an array is quicker asked than a hash
+    match NETNS_MARKS.get(netns & (NETNS_MARKS_SIZE - 1)) {
+        Some(0) | None => return 0,
+        Some(_) => {}
     }
     // SAFETY: the value is a plain u32 that only user space writes.
     unsafe { NETNS.get(&netns) }.copied().unwrap_or(0)
@@ -229,9 +259,9 @@ pub(super) fn lookup_work(family: u32) -> Option<&'static mut LookupWork> {
 #[inline(always)]
 pub(super) fn lookup_slot(of_task: bool, i: u32) -> Option<*mut LookupSlot> {
     if of_task {
-        TASK_LOOKUPS.get_ptr_mut(i & (TASK_LOOKUP_SLOTS - 1))
+        TASK_LOOKUPS.get_ptr_mut(i & (entries::TASK_LOOKUPS - 1))
     } else {
-        LOOKUPS.get_ptr_mut(i & (LOOKUP_SLOTS - 1))
+        LOOKUPS.get_ptr_mut(i & (entries::LOOKUPS - 1))
     }
 }
 
@@ -255,7 +285,47 @@ pub(super) fn is_tunnel(ifindex: u32) -> bool {
 pub(super) fn set_last_rx(netns: u32) {
     if let Some(p) = LAST.get_ptr_mut(0) {
         // SAFETY: this CPU's own element.
-        unsafe { ((*p).netns, (*p).lookup) = (netns, 0) };
+        unsafe {
+            (*p).netns = netns;
+            (*p).lookup = 0;
+        }
+    }
+}
+
+/// The time, at most a tick (1–10 ms) or so many calls old, and later with each call on a CPU. For what
+/// is known already nobody asks for more, and reading the clock takes as long as counting a packet. A
+/// recording has the time itself of each packet.
+#[inline(always)]
+pub(super) fn clock() -> u64 {
+    if snaplen() != 0 {
+        return set_clock();
+    }
+    let Some(p) = LAST.get_ptr_mut(0) else {
+        return set_clock();
+    };
+    // SAFETY: this CPU's own element; the helper is a load of `jiffies`.
+    unsafe {
+        (*p).asked += 1;
+        if (*p).jiffies != bpf_jiffies64() || (*p).asked > CLOCK_CALLS {
+            return set_clock();
+        }
+        (*p).now += 1;
+        (*p).now
+    }
+}
+
+/// The time itself, which [`clock`] goes on from.
+#[inline(always)]
+pub(super) fn set_clock() -> u64 {
+    // SAFETY: helpers without arguments; this CPU's own element.
+    unsafe {
+        let now = bpf_ktime_get_ns();
+        if let Some(p) = LAST.get_ptr_mut(0) {
+            (*p).now = now;
+            (*p).jiffies = bpf_jiffies64();
+            (*p).asked = 0;
+        }
+        now
     }
 }
 
@@ -268,7 +338,7 @@ pub(super) fn last_rx() -> u32 {
 #[inline(always)]
 pub(super) fn set_last_lookup(of_task: bool, place: u32) {
     if let Some(p) = LAST.get_ptr_mut(0) {
-        let place = (place & (TASK_LOOKUP_SLOTS - 1)) + 1;
+        let place = (place & (entries::TASK_LOOKUPS - 1)) + 1;
         // SAFETY: this CPU's own element.
         unsafe { (*p).lookup = if of_task { place | OF_TASK } else { place } };
     }

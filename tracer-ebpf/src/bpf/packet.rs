@@ -67,6 +67,7 @@ pub(super) fn headers(ctx: &TcContext, w: &mut Work, link: u32) -> bool {
     w.linear = Linear {
         network: forgotten(to as u64, &mut w.scratch),
         len: n,
+        ready: 0,
     };
     true
 }
@@ -84,7 +85,7 @@ pub(super) fn sent(ctx: &TcContext, w: &Work, s: &Seen, link: u32, ethertype: u1
     let c = unsafe { &*ctx.skb.skb };
     let head = Head {
         skb: ctx.skb.skb as u64,
-        key: w.key,
+        key: w.entry.key,
         link,
         ethertype,
         tci: c.vlan_tci as u16,
@@ -117,7 +118,7 @@ pub(super) fn received(skb: u64, w: &Work, s: &Seen, layout: &Layout, e: &Ends) 
     let link = s.bytes.wrapping_sub(s.len);
     let head = Head {
         skb,
-        key: w.key,
+        key: w.entry.key,
         link,
         ethertype: e.ethertype,
         tci: e.tci,

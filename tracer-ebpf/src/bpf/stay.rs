@@ -6,6 +6,7 @@
 use tracer_abi::route::{ASKED, LookupSlot, ROUTE_LOOKUP, Route};
 
 use super::{
+    account::is_of,
     lookup::{same, table, with_ports},
     maps::{FLOWS, work},
     work::Hook,
@@ -19,7 +20,7 @@ use super::{
 #[inline(always)]
 pub(super) fn delivered(l: &LookupSlot, kind: u8) {
     let Some(w) = work(Hook::Receive) else { return };
-    let (key, p) = (&w.key, &w.packet);
+    let (key, p) = (&w.entry.key, &w.packet);
     if !w.undecided || key.ifindex != l.iif || key.netns != l.netns || p.outer.family != 0 {
         return;
     }
@@ -33,9 +34,13 @@ pub(super) fn delivered(l: &LookupSlot, kind: u8) {
         return;
     }
     w.undecided = false;
-    let Some(v) = FLOWS.get_ptr_mut(key) else {
+    let Some(e) = FLOWS.get_ptr_mut(&w.digest) else {
         return;
     };
+    // SAFETY: a map value.
+    if !is_of(unsafe { &*e }, w) {
+        return;
+    }
     w.route = Route {
         oif: l.oif,
         table: table(l, kind),
@@ -51,5 +56,5 @@ pub(super) fn delivered(l: &LookupSlot, kind: u8) {
         ..Route::default()
     };
     // SAFETY: a map value; of what came in nothing else writes the route.
-    unsafe { (*v).route = w.route };
+    unsafe { (*e).value.route = w.route };
 }

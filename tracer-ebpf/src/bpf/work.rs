@@ -2,9 +2,9 @@
 
 use tracer_abi::{
     drop::{DropKey, DropValue, IcmpKey, IcmpValue},
-    flow::FlowValue,
+    flow::FlowEntry,
     fragment::{FragmentKey, FragmentValue},
-    key::{FlowKey, Tuple},
+    key::Tuple,
     nat::{Nat, WantedKey},
     parse::{Packet, WINDOW, Window},
     route::{FailKey, FailValue, LookupSlot, Route},
@@ -15,6 +15,10 @@ use super::{conntrack::Tuples, kmem::Linear};
 /// Bytes of `struct sk_buff` from `_skb_refdst` on that one read brings in; user space checks that
 /// the members in [`super::skb`] lie within.
 pub(super) const SKB_TAIL: usize = 136;
+
+/// Memory for them.
+#[repr(C, align(8))]
+pub(super) struct SkbTail(pub(super) [u8; SKB_TAIL]);
 
 /// Bytes that are copied of a packet whose headers are in pages: an Ethernet header in a tunnel of IPv6
 /// with options and what is in it.
@@ -38,14 +42,14 @@ pub(super) struct Work {
     pub(super) window: Window,
     pub(super) packet: Packet,
     pub(super) about: Packet,
-    pub(super) skb: [u8; SKB_TAIL],
+    pub(super) skb: SkbTail,
     /// See [`super::kmem::forgotten`].
     pub(super) scratch: u64,
     /// The tunnel key that the packet carries, 0 for none. Here and not in a register: what the
     /// verifier knows of it would double the paths through everything that follows.
     pub(super) tunnel_key: u32,
-    pub(super) key: FlowKey,
-    pub(super) value: FlowValue,
+    pub(super) entry: FlowEntry,
+    pub(super) digest: u64,
     pub(super) route: Route,
     /// The decision as the dst entry has it.
     pub(super) before: Route,

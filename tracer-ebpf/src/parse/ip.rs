@@ -5,7 +5,8 @@ use super::{
     window::{Load, Window, address4, address6, be16, be32, byte},
 };
 use crate::key::{
-    FAMILY_IPV4, FAMILY_IPV6, PROTO_ICMP, PROTO_ICMPV6, PROTO_SCTP, PROTO_TCP, PROTO_UDP,
+    FAMILY_IPV4, FAMILY_IPV6, PROTO_ICMP, PROTO_ICMPV6, PROTO_SCTP, PROTO_TCP, PROTO_UDP, Tuple,
+    put_words,
 };
 
 /// IPv6 extension headers that are followed before giving up.
@@ -40,8 +41,7 @@ pub(super) fn ip<L: Load>(
         let frag = be16(w, 6);
         t.family = FAMILY_IPV4;
         t.proto = byte(w, 9);
-        t.saddr = address4(w, 12);
-        t.daddr = address4(w, 16);
+        put(t, address4(w, 12), address4(w, 16));
         t.later_fragment = u8::from(frag & 0x1fff != 0);
         out.df = u32::from(frag & 0x4000 != 0);
         out.ip_id = u32::from(be16(w, 4));
@@ -67,8 +67,7 @@ pub(super) fn ip<L: Load>(
     }
     t.family = FAMILY_IPV6;
     t.proto = byte(w, 6);
-    t.saddr = address6(w, 8);
-    t.daddr = address6(w, 24);
+    put(t, address6(w, 8), address6(w, 24));
     out.df = 1;
     out.ip_id = 0;
     out.ip_len = u32::from(be16(w, 4)) + 40;
@@ -77,6 +76,15 @@ pub(super) fn ip<L: Load>(
         return transport(w, 40, n, out);
     }
     extensions(load, w, out)
+}
+
+#[inline(always)]
+fn put(t: &mut Tuple, source: [u32; 4], destination: [u32; 4]) {
+    // SAFETY: the addresses of a tuple lie on multiples of four.
+    unsafe {
+        put_words(&mut t.saddr, source);
+        put_words(&mut t.daddr, destination);
+    }
 }
 
 /// Hop-by-hop, routing, fragment, authentication, destination options (RFC 8200 §4).

@@ -62,7 +62,8 @@ pub enum ParseError {
     Unreadable,
 }
 
-const ETH_IPV4: u16 = 0x0800;
+/// `ETH_P_IP` of `linux/if_ether.h`.
+pub const ETH_IPV4: u16 = 0x0800;
 const ETH_IPV6: u16 = 0x86dd;
 const ETH_VLAN: u16 = 0x8100;
 const ETH_QINQ: u16 = 0x88a8;

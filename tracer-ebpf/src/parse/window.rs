@@ -19,6 +19,21 @@ impl Default for Window {
     }
 }
 
+impl Window {
+    /// Copies the bytes at `start + at` to their place `at`.
+    ///
+    /// # Safety
+    /// They must be there, and the window must have room for them. (BPF loads words from everywhere.)
+    #[inline(always)]
+    pub unsafe fn take<T: Copy>(&mut self, at: usize, start: usize) {
+        // SAFETY: by contract. Volatile, or one load for each byte is made of it.
+        unsafe {
+            let word = ((start + at) as *const T).read_volatile();
+            self.bytes.as_mut_ptr().add(at).cast::<T>().write(word);
+        }
+    }
+}
+
 /// Where packet bytes come from.
 pub trait Load {
     /// Copies up to [`WINDOW`] bytes that start `off` bytes behind the network header and returns
@@ -34,52 +49,38 @@ pub(super) fn byte(w: &Window, at: u32) -> u8 {
 
 #[inline(always)]
 pub(super) fn be16(w: &Window, at: u32) -> u16 {
-    // SAFETY: at most byte 64 of 80 is read.
-    u16::from_be(unsafe {
-        w.bytes
-            .as_ptr()
-            .add((at & 63) as usize)
-            .cast::<u16>()
-            .read_unaligned()
-    })
+    u16::from_be(load(w, at))
 }
 
 #[inline(always)]
 pub(super) fn be32(w: &Window, at: u32) -> u32 {
-    // SAFETY: at most byte 66 of 80 is read.
-    u32::from_be(unsafe {
-        w.bytes
-            .as_ptr()
-            .add((at & 63) as usize)
-            .cast::<u32>()
-            .read_unaligned()
-    })
+    u32::from_be(load(w, at))
+}
+
+/// The words of an IPv4 address: zeros behind the first.
+#[inline(always)]
+pub(super) fn address4(w: &Window, at: u32) -> [u32; 4] {
+    [load(w, at), 0, 0, 0]
 }
 
 #[inline(always)]
-pub(super) fn address4(w: &Window, at: u32) -> [u8; 16] {
-    let mut a = [0u8; 16];
-    // SAFETY: at most byte 66 of 80 is read and four bytes of `a` are written.
-    unsafe {
-        a.as_mut_ptr().cast::<u32>().write_unaligned(
-            w.bytes
-                .as_ptr()
-                .add((at & 63) as usize)
-                .cast::<u32>()
-                .read_unaligned(),
-        );
-    }
-    a
+pub(super) fn address6(w: &Window, at: u32) -> [u32; 4] {
+    load(w, at)
 }
 
+/// Reads at most 16 bytes. `at` is a constant everywhere, so that one of the branches is left: BPF has
+/// no loads that may lie anywhere, and is given one for each byte where nothing better is known.
 #[inline(always)]
-pub(super) fn address6(w: &Window, at: u32) -> [u8; 16] {
-    // SAFETY: at most byte 78 of 80 is read.
+fn load<T: Copy>(w: &Window, at: u32) -> T {
+    const { assert!(size_of::<T>() <= 16) };
+    // SAFETY: the index is masked to 0..=63 and the window is 80 bytes long.
+    let p = unsafe { w.bytes.as_ptr().add((at & 63) as usize) }.cast::<T>();
+    // SAFETY: as above; a window lies on a multiple of eight.
     unsafe {
-        w.bytes
-            .as_ptr()
-            .add((at & 63) as usize)
-            .cast::<[u8; 16]>()
-            .read_unaligned()
+        if (at as usize).is_multiple_of(align_of::<T>()) {
+            p.read()
+        } else {
+            p.read_unaligned()
+        }
     }
 }

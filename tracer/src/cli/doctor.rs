@@ -17,6 +17,7 @@ use crate::{
         tracepoints::Tracepoint,
     },
     names::{Access, Sources},
+    probe::memory,
     view::{
         json,
         text::{self, Feature},
@@ -28,7 +29,16 @@ struct Report {
     schema: &'static str,
     kernel: String,
     features: Vec<Line>,
+    memory: Vec<Memory>,
     exit_code: u8,
+}
+
+/// A table of the kernel side.
+#[derive(Serialize)]
+struct Memory {
+    holds: &'static str,
+    entries: u32,
+    bytes: u64,
 }
 
 #[derive(Serialize)]
@@ -56,12 +66,23 @@ pub(super) fn run(options: &Options, mut out: Output) -> Result<u8> {
             schema: "tracer.doctor/1",
             kernel: features.release,
             features: list.into_iter().map(line).collect(),
+            memory: memory::tables(options.flows)
+                .into_iter()
+                .map(|t| Memory {
+                    holds: t.holds,
+                    entries: t.entries,
+                    bytes: t.bytes,
+                })
+                .collect(),
             exit_code: code,
         };
         json::write_line(&mut out.stdout, &report)?;
     } else {
         let text = text::features(out.style, &list);
         out.print(&format!("Linux {}\n{text}", features.release))?;
+        if options.verbose > 0 {
+            out.print(&kernel_memory(options.flows))?;
+        }
     }
     out.stdout.flush()?;
     Ok(code)
@@ -93,6 +114,25 @@ fn of_names(sources: &Sources) -> [Feature; 2] {
         ),
         feature(format!("names of pods at {logs} ({why})"), pods, hint),
     ]
+}
+
+/// What the tables take while tracer runs, whatever there is to trace.
+fn kernel_memory(flows: Option<u32>) -> String {
+    let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+    let tables = memory::tables(flows);
+    let all = tables.iter().map(|t| t.bytes).sum();
+    let head = format!(
+        "\nMemory in the kernel: {:.1} MiB (--flows changes it)",
+        mib(all)
+    );
+    let rows = tables.into_iter().map(|t| {
+        let (mib, holds, entries) = (mib(t.bytes), t.holds, t.entries);
+        format!("{mib:>8.1} MiB  {holds}: {entries}")
+    });
+    std::iter::once(head)
+        .chain(rows)
+        .map(|line| line + "\n")
+        .collect()
 }
 
 fn feature(what: impl Into<String>, ok: bool, remedy: impl Into<String>) -> Feature {

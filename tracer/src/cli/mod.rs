@@ -23,6 +23,7 @@ use std::{ffi::OsString, io, process::ExitCode};
 use anyhow::Result;
 use clap::Parser as _;
 
+use crate::probe::leave_the_rest;
 use args::{Args, Command};
 use output::Output;
 
@@ -51,14 +52,16 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     log::init(&args.options);
     wait_for_a_line();
-    ExitCode::from(match dispatch(&args) {
+    let code = match dispatch(&args) {
         Ok(code) => code,
         Err(e) if is_broken_pipe(&e) => OK,
         Err(e) => {
             output::complain(&e);
             ERROR
         }
-    })
+    };
+    leave_the_rest();
+    ExitCode::from(code)
 }
 
 /// Set by whoever attaches to the output only after the start, as `kubectl attach` does.

@@ -125,7 +125,7 @@ impl Decoder {
             counters: Counters {
                 packets: value.packets,
                 bytes: value.bytes,
-                skbs: value.skbs,
+                skbs: value.skbs(),
                 first: KtimeNs(value.first_ns),
                 last: KtimeNs(value.last_ns),
             },

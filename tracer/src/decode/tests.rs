@@ -92,7 +92,7 @@ fn flow_record() -> FlowRecord {
     let value = FlowValue {
         packets: 5,
         bytes: 500,
-        skbs: 3,
+        joined: 2,
         first_ns: 10,
         last_ns: 20,
         route: dst_route(),

@@ -18,6 +18,8 @@ pub struct SessionConfig {
     pub each_packet: bool,
     /// Tell all that a recording needs: the first bytes of each packet, and every change of a total.
     pub recording: Option<Recording>,
+    /// Entries of the kernel's table of flows at devices; `None` for the usual number.
+    pub flows: Option<u32>,
     /// Stop after this time; `None` for a signal.
     pub duration: Option<Duration>,
     /// For a session without end: flows that were idle this long are forgotten, sums over all are

@@ -1,20 +1,18 @@
 //! From the kernel's tables and records into the model.
 
-use std::{
-    collections::{BTreeMap, HashMap, HashSet},
-    time::Duration,
-};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use tracer_abi::{
     counter::Counter,
     drop::{DropKey, DropRecord, DropValue, IcmpRecord},
-    flow::{FlowRecord, FlowValue},
-    key::{FAMILY_IPV6, FlowKey, Tuple},
+    entries,
+    flow::{FlowEntry, FlowRecord},
+    key::{FAMILY_IPV6, Tuple},
     record::RouteFailRecord,
     route::FailKey,
 };
 
-use super::{PipelineEvent, Recorded};
+use super::{PipelineEvent, Recorded, SessionConfig};
 use crate::{
     decode::{DecodeError, Decoder, PacketRecord},
     event::{Body, Event, KtimeNs},
@@ -27,14 +25,14 @@ const FLOW_IDLE_NS: u64 = 30_000_000_000;
 /// Ends of packets that are no loss leave the table soon: healthy TCP makes one or two for each
 /// connection.
 const NO_LOSS_IDLE_NS: u64 = 2_000_000_000;
-/// Tables are aged when they hold more than this.
-const FLOWS_FULL_ENOUGH: usize = 131_072 / 4;
+/// Tables are aged when they hold more than this; the flows' when a quarter is full.
 const DROPS_FULL_ENOUGH: usize = 16_384 / 2;
 /// A failed lookup counts when no later table answered within this time: a walk over all tables
 /// takes microseconds.
 const WALK_NS: u64 = 10_000_000;
-/// Clocks of two CPUs may differ a little: entries this much older are read again.
-const SLACK_NS: u64 = 10_000_000;
+/// The last packet of a flow has a time that may be some ticks old: entries this much older are read
+/// again.
+const SLACK_NS: u64 = 100_000_000;
 
 /// The same lookup with its source left open.
 fn any_source(key: &FailKey) -> FailKey {
@@ -64,19 +62,22 @@ pub(super) struct Feed {
     forget: Option<u64>,
     /// Failed lookups by errno, for sums.
     failures: BTreeMap<u32, u64>,
+    /// Flows leave the kernel's table when it has so many.
+    full_enough: u32,
 }
 
 impl Feed {
-    pub(super) fn new(decoder: Decoder, recording: bool, forget: Option<Duration>) -> Self {
+    pub(super) fn new(decoder: Decoder, config: &SessionConfig) -> Self {
         Self {
             decoder,
             scanned: KtimeNs::default(),
             aged: KtimeNs::default(),
             undecoded: 0,
             failed: HashMap::new(),
-            recording,
-            forget: forget.map(|d| d.as_nanos() as u64),
+            recording: config.recording.is_some(),
+            forget: config.forget.map(|d| d.as_nanos() as u64),
             failures: BTreeMap::new(),
+            full_enough: config.flows.unwrap_or(entries::FLOWS) / 4,
         }
     }
 
@@ -123,6 +124,11 @@ impl Feed {
     fn lost(&mut self, e: &DecodeError) {
         self.undecoded += 1;
         tracing::debug!("record not decoded: {e}");
+    }
+
+    /// The next scan is the last one: it takes every entry, whatever the time of its last packet.
+    pub(super) fn all_again(&mut self) {
+        self.scanned = KtimeNs::default();
     }
 
     /// Applies every entry of the tables that changed since the last scan.
@@ -258,25 +264,28 @@ impl Feed {
         (now, since): (KtimeNs, u64),
         tell: Tell<'_>,
     ) -> Result<(), ProbeError> {
-        let (mut idle, mut total) = (Vec::new(), 0);
-        // one after the other: all of them at once would be 50 MB at times
-        probe.flows.scan(|key, value| {
+        let (mut idle, mut total) = (Vec::new(), 0_u32);
+        // each entry at once: to keep the events of a full table takes as much memory as its flows
+        probe.flows.scan(|digest, entry| {
             total += 1;
-            if value.last_ns >= since {
-                let event = self.flow(key, value, now);
-                self.apply(model, [event], tell);
-            } else if now.0.saturating_sub(value.last_ns) > FLOW_IDLE_NS {
-                idle.push(*key);
+            let last = entry.value.last_ns;
+            if last >= since {
+                match self.flow(entry, now) {
+                    Ok(event) => self.take(model, &event, tell),
+                    Err(e) => self.lost(&e),
+                }
+            } else if now.0.saturating_sub(last) > FLOW_IDLE_NS {
+                idle.push(*digest);
             }
         })?;
-        if total < FLOWS_FULL_ENOUGH && self.forget.is_none() {
+        if total < self.full_enough && self.forget.is_none() {
             return Ok(());
         }
-        for key in idle {
-            let Some(value) = probe.flows.take(&key)? else {
+        for digest in idle {
+            let Some(entry) = probe.flows.take(&digest)? else {
                 continue;
             };
-            match self.flow(&key, &value, now) {
+            match self.flow(&entry, now) {
                 Ok(event) => {
                     self.take(model, &event, tell);
                     if let Body::Hop(hop) = &event.body {
@@ -292,12 +301,12 @@ impl Feed {
         Ok(())
     }
 
-    fn flow(&self, key: &FlowKey, value: &FlowValue, now: KtimeNs) -> Result<Event, DecodeError> {
+    fn flow(&self, entry: &FlowEntry, now: KtimeNs) -> Result<Event, DecodeError> {
         self.decoder.flow(
             &FlowRecord {
-                key: *key,
+                key: entry.key,
                 change: 0,
-                value: *value,
+                value: entry.value,
             },
             now,
         )

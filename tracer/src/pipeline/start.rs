@@ -171,6 +171,7 @@ fn probe_config<'a>(
             .then(|| devices.iter().map(|(ifindex, _)| *ifindex).collect()),
         each_packet: config.each_packet,
         recording: config.recording,
+        flows: config.flows,
     }
 }
 

@@ -1,11 +1,11 @@
 //! Attaching to tracepoints and devices, and nothing left behind.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, thread};
 
 use aya::{
     Btf,
     programs::{
-        BtfTracePoint, LinkOrder, ProgramError, SchedClassifier, TcAttachType,
+        BtfTracePoint, LinkOrder, Program, ProgramError, SchedClassifier, TcAttachType,
         tc::{NlOptions, SchedClassifierLinkId, TcAttachOptions, TcHandle, qdisc_add_clsact},
     },
 };
@@ -36,16 +36,59 @@ pub struct Attachment {
     devices: BTreeMap<Ifindex, SchedClassifierLinkId>,
     /// Once tcx was refused, clsact is used for all.
     clsact: bool,
-    loaded: bool,
+    /// Why the kernel did not take the program for devices.
+    refused: Option<String>,
+}
+
+/// The name of a program, and the tracepoint that it is for; none for the one at devices.
+fn tracepoint_of(program: &str) -> Option<(&'static str, Option<&'static str>)> {
+    if program == EGRESS {
+        return Some((EGRESS, None));
+    }
+    let mut all = TRACEPOINTS.iter();
+    let found = all.find(|(name, ..)| *name == program);
+    found.map(|(name, tracepoint, _)| (*name, Some(*tracepoint)))
+}
+
+/// Has the kernel check a program.
+fn load(program: &mut Program, tracepoint: Option<&str>, btf: &Btf) -> Result<(), String> {
+    let loaded = match (program, tracepoint) {
+        (Program::BtfTracePoint(program), Some(name)) => program.load(name, btf),
+        (Program::SchedClassifier(program), None) => program.load(),
+        _ => return Err("it is of another kind than expected".into()),
+    };
+    loaded.map_err(|e| program_error(&e))
 }
 
 impl Probe {
-    /// Loads and attaches the tracepoint programs. Returns a note for each optional one that this
-    /// kernel does not have.
+    /// Loads all programs, each on a thread of its own: checking the large ones takes the kernel some
+    /// tenths of a second each. Attaches those of tracepoints; returns a note for each optional one that
+    /// this kernel does not have.
     pub fn attach_tracepoints(&mut self, btf: &Btf) -> Result<Vec<String>, ProbeError> {
+        let mut loaded = thread::scope(|scope| {
+            let programs = self.ebpf.programs_mut();
+            let threads: Vec<_> = programs
+                .filter_map(|(name, program)| {
+                    let (name, tracepoint) = tracepoint_of(name)?;
+                    Some((name, scope.spawn(move || load(program, tracepoint, btf))))
+                })
+                .collect();
+            threads
+                .into_iter()
+                .map(|(name, thread)| (name, thread.join().unwrap_or(Err("a thread ended".into()))))
+                .collect::<BTreeMap<&str, Result<(), String>>>()
+        });
+        let mut taken = |program| match loaded.remove(program) {
+            Some(Ok(())) => Ok(()),
+            Some(Err(reason)) => Err(ProbeError::Load { program, reason }),
+            None => Err(ProbeError::Missing(program)),
+        };
+        if let Err(ProbeError::Load { reason, .. }) = taken(EGRESS) {
+            self.attachment.refused = Some(reason);
+        }
         let mut notes = Vec::new();
         for (name, tracepoint, needed) in TRACEPOINTS {
-            match self.attach_tracepoint(btf, name, tracepoint) {
+            match taken(name).and_then(|()| self.attach_tracepoint(name, tracepoint)) {
                 Err(e) if needed => return Err(e),
                 Err(e) => notes.push(format!("not traced: {e}")),
                 Ok(()) => {}
@@ -56,7 +99,6 @@ impl Probe {
 
     fn attach_tracepoint(
         &mut self,
-        btf: &Btf,
         name: &'static str,
         tracepoint: &str,
     ) -> Result<(), ProbeError> {
@@ -65,12 +107,6 @@ impl Probe {
             .program_mut(name)
             .and_then(|p| p.try_into().ok())
             .ok_or(ProbeError::Missing(name))?;
-        program
-            .load(tracepoint, btf)
-            .map_err(|e| ProbeError::Load {
-                program: name,
-                reason: program_error(&e),
-            })?;
         program.attach().map_err(|e| ProbeError::Attach {
             program: name,
             target: format!("tracepoint {tracepoint}"),
@@ -86,18 +122,17 @@ impl Probe {
             return Ok(true);
         }
         let attachment = &mut self.attachment;
+        if let Some(reason) = &attachment.refused {
+            return Err(ProbeError::Load {
+                program: EGRESS,
+                reason: reason.clone(),
+            });
+        }
         let program: &mut SchedClassifier = self
             .ebpf
             .program_mut(EGRESS)
             .and_then(|p| p.try_into().ok())
             .ok_or(ProbeError::Missing(EGRESS))?;
-        if !attachment.loaded {
-            program.load().map_err(|e| ProbeError::Load {
-                program: EGRESS,
-                reason: program_error(&e),
-            })?;
-            attachment.loaded = true;
-        }
         let mut result = Err(None);
         if !attachment.clsact {
             let options = TcAttachOptions::TcxOrder(LinkOrder::first());

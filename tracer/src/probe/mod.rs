@@ -2,12 +2,15 @@
 
 mod attach;
 mod counters;
+mod leave;
+pub mod memory;
 mod object;
 mod ring;
 mod table;
 
 pub use attach::Attachment;
 pub use counters::KernelCounters;
+pub use leave::leave_the_rest;
 pub use object::{Probe, ProbeConfig, Recording};
 pub use ring::{Batch, Ring};
 pub use table::Table;

@@ -1,6 +1,9 @@
 //! The loaded object: its globals, programs and maps.
 
-use std::os::fd::AsFd as _;
+use std::{
+    hash::{BuildHasher as _, RandomState},
+    os::fd::AsFd as _,
+};
 
 use aya::{
     Btf, Ebpf, EbpfError, EbpfLoader, VerifierLogLevel,
@@ -12,12 +15,12 @@ use nix::{
     sys::resource::{RLIM_INFINITY, Resource, getrlimit},
 };
 use tracer_abi::{
-    NETNS_EDGE, NETNS_FULL, TUNNELS_SIZE,
+    NETNS_EDGE, NETNS_FULL, NETNS_MARKS_SIZE, TUNNELS_SIZE,
     drop::{DropKey, DropValue, IcmpKey, IcmpValue},
     filter::{FilterProg, TEST_FAMILY},
-    flow::FlowValue,
+    flow::FlowEntry,
     global,
-    key::FlowKey,
+    key::KeyWords,
     map,
     nat::WantedKey,
     offset::{ABSENT, OFF_COUNT, Off, PATHS},
@@ -52,6 +55,8 @@ pub struct ProbeConfig<'a> {
     pub each_packet: bool,
     /// Send the first bytes of each packet, for a recording.
     pub recording: Option<Recording>,
+    /// Entries of the table of flows at devices; `None` for the usual number.
+    pub flows: Option<u32>,
 }
 
 /// What a recording needs of the kernel side.
@@ -68,7 +73,7 @@ pub struct Probe {
     pub(super) ebpf: Ebpf,
     pub(super) attachment: Attachment,
     /// Flows at devices.
-    pub flows: Table<FlowKey, FlowValue>,
+    pub flows: Table<u64, FlowEntry>,
     /// Drops.
     pub drops: Table<DropKey, DropValue>,
     /// ICMP errors.
@@ -78,6 +83,7 @@ pub struct Probe {
     /// Tuples of translated connections that the filter wants.
     pub wanted: Table<WantedKey, u64>,
     netns: Table<u32, u32>,
+    netns_marks: Table<u32, u32>,
     no_loss: Table<u64, u32>,
     tunnels: Table<u32, u32>,
     /// Kept open: programs that are loaded later refer to the map by its descriptor.
@@ -97,6 +103,7 @@ impl Probe {
         let only = u32::from(config.devices.is_some());
         let each = u32::from(config.each_packet);
         let snaplen = config.recording.map_or(0, |r| r.snaplen.clamp(1, SNAP_MAX));
+        let seeds = seeds();
         let mut loader = EbpfLoader::new();
         if let Some(recording) = config.recording {
             let page = 4096;
@@ -104,6 +111,9 @@ impl Probe {
             loader
                 .map_max_entries(map::EVENTS, buffer)
                 .map_max_entries(map::SNAPS, SNAP_HOOKS);
+        }
+        if let Some(flows) = config.flows {
+            loader.map_max_entries(map::FLOWS, flows);
         }
         let mut ebpf = loader
             .btf(Some(config.btf))
@@ -114,6 +124,7 @@ impl Probe {
             .override_global(global::ONLY_DEVICES, &only, true)
             .override_global(global::EACH_PACKET, &each, true)
             .override_global(global::SNAPLEN, &snaplen, true)
+            .override_global(global::SEEDS, &seeds[..], true)
             .load(aya::include_bytes_aligned!(concat!(
                 env!("OUT_DIR"),
                 "/tracer-bpf"
@@ -134,6 +145,7 @@ impl Probe {
             route_fails: table(&mut ebpf, map::ROUTE_FAILS)?,
             wanted: table(&mut ebpf, map::WANTED)?,
             netns: table(&mut ebpf, map::NETNS)?,
+            netns_marks: table(&mut ebpf, map::NETNS_MARKS)?,
             no_loss: table(&mut ebpf, map::NO_LOSS)?,
             tunnels: table(&mut ebpf, map::TUNNELS)?,
             filter: table(&mut ebpf, map::FILTER)?,
@@ -154,7 +166,7 @@ impl Probe {
             ebpf,
         };
         for id in &config.full {
-            probe.netns.insert(&id.0, &NETNS_FULL)?;
+            probe.add_netns(*id, NETNS_FULL)?;
         }
         for id in &config.edge {
             probe.add_edge(*id)?;
@@ -165,7 +177,14 @@ impl Probe {
 
     /// Takes a pod's namespace in.
     pub fn add_edge(&self, id: NetnsId) -> Result<(), ProbeError> {
-        self.netns.insert(&id.0, &NETNS_EDGE)
+        self.add_netns(id, NETNS_EDGE)
+    }
+
+    fn add_netns(&self, id: NetnsId, scope: u32) -> Result<(), ProbeError> {
+        // the mark stays when the namespace goes: it only says where to look
+        self.netns_marks
+            .insert(&(id.0 & (NETNS_MARKS_SIZE - 1)), &1)?;
+        self.netns.insert(&id.0, &scope)
     }
 
     /// Leaves a pod's namespace out: it is gone.
@@ -235,6 +254,12 @@ fn refused(error: EbpfError) -> ProbeError {
         return ProbeError::LockedMemory { kib };
     }
     ProbeError::Object(Box::new(error))
+}
+
+/// Numbers that nobody can guess, so that nobody can make flows that share a place in the table.
+fn seeds() -> KeyWords {
+    let random = RandomState::new();
+    std::array::from_fn(|i| random.hash_one(i) | 1)
 }
 
 /// A filter that no packet passes.

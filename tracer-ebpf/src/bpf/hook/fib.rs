@@ -5,15 +5,13 @@
 //! that found no route: no packet exists then.
 
 use aya_ebpf::{
-    helpers::{
-        bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_get_current_task, bpf_ktime_get_ns,
-    },
+    helpers::{bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_get_current_task},
     macros::btf_tracepoint,
     programs::BtfTracePointContext,
 };
 use tracer_abi::{
     counter::Counter,
-    key::{FAMILY_IPV4, FAMILY_IPV6, PROTO_ICMPV6, Tuple},
+    key::{FAMILY_IPV4, FAMILY_IPV6, PROTO_ICMPV6, Tuple, put_words},
     offset::{ABSENT, Off},
     route::{FailKey, FailValue, LookupSlot},
 };
@@ -21,7 +19,7 @@ use tracer_abi::{
 use crate::bpf::{
     kmem::{ld, read},
     lookup,
-    maps::{ROUTE_FAILS, count, last_rx, lookup_work, netns_scope, off},
+    maps::{ROUTE_FAILS, clock, count, last_rx, lookup_work, netns_scope, off, set_clock},
     stay, validation,
     work::LookupWork,
 };
@@ -94,8 +92,8 @@ fn tracer_fib4(ctx: BtfTracePointContext) -> i32 {
         } else {
             ld::<u8>(flow, Off::FlowDscp)
         } & !ECN;
-        put4(&mut l.saddr, ld(flow, Off::Flow4Saddr));
-        put4(&mut l.daddr, ld(flow, Off::Flow4Daddr));
+        put_words(&mut l.saddr, [ld(flow, Off::Flow4Saddr), 0, 0, 0]);
+        put_words(&mut l.daddr, [ld(flow, Off::Flow4Daddr), 0, 0, 0]);
         if nhc != 0 {
             gateway4(l, nhc);
         }
@@ -138,8 +136,8 @@ fn tracer_fib6(ctx: BtfTracePointContext) -> i32 {
         l.nhc = 0;
         l.netns = netns;
         l.kind = kind;
-        l.saddr = ld(flow, Off::Flow6Saddr);
-        l.daddr = ld(flow, Off::Flow6Daddr);
+        put_words(&mut l.saddr, ld(flow, Off::Flow6Saddr));
+        put_words(&mut l.daddr, ld(flow, Off::Flow6Daddr));
         let label: u32 = ld(flow, Off::Flow6Label);
         l.tos = (u32::from_be(label) >> 20) as u8 & !ECN;
         // the null entry belongs to no table: no match here, the next rule is tried
@@ -200,17 +198,14 @@ unsafe fn in_vrf(flow: usize, iif: u32) -> u32 {
     }
 }
 
-/// What both families ask for in the same members; the addresses are cleared.
+/// What both families ask for in the same members. No gateway yet.
 #[inline(always)]
 unsafe fn asked(l: &mut LookupSlot, flow: usize, iif: u32) {
-    l.saddr = [0; 16];
-    l.daddr = [0; 16];
-    l.gateway = [0; 16];
     l.gw_family = 0;
     // SAFETY: by contract of the caller, a BTF pointer to a flow.
     unsafe {
         l.iif = in_vrf(flow, iif);
-        l.ts_ns = bpf_ktime_get_ns();
+        l.ts_ns = clock();
         l.mark = ld(flow, Off::FlowMark);
         l.uid = ld(flow, Off::FlowUid);
         l.bound = ld::<i32>(flow, Off::FlowOif) as u32;
@@ -233,7 +228,7 @@ unsafe fn gateway4(l: &mut LookupSlot, nhc: usize) {
         match ld::<u8>(nhc, Off::NhcGwFamily) {
             AF_INET => {
                 l.gw_family = FAMILY_IPV4;
-                put4(&mut l.gateway, read(nhc as u64, Off::NhcGw));
+                put_words(&mut l.gateway, [ld(nhc, Off::NhcGw), 0, 0, 0]);
             }
             AF_INET6 => {
                 l.gw_family = FAMILY_IPV6;
@@ -254,12 +249,6 @@ fn errno_of(kind: u8) -> u32 {
         9 => EAGAIN,
         _ => 0,
     }
-}
-
-#[inline(always)]
-fn put4(to: &mut [u8; 16], address: u32) {
-    // SAFETY: four of sixteen bytes.
-    unsafe { to.as_mut_ptr().cast::<u32>().write_unaligned(address) };
 }
 
 /// Destination and source port of `union flowi_uli`, in that order.
@@ -345,6 +334,7 @@ fn fail_key(w: &mut LookupWork) {
 /// A walk did not find a route in this table.
 #[inline(always)]
 fn fail(w: &mut LookupWork) {
+    let now = set_clock();
     let l = &w.slot;
     let errno = if l.errno == EAGAIN {
         ENETUNREACH
@@ -359,13 +349,13 @@ fn fail(w: &mut LookupWork) {
         }
         v.table = l.table;
         v.errno = errno;
-        v.last_ns = l.ts_ns;
+        v.last_ns = now;
         return;
     }
     w.fail = FailValue {
         count: 1,
-        first_ns: l.ts_ns,
-        last_ns: l.ts_ns,
+        first_ns: now,
+        last_ns: now,
         first_table: l.table,
         table: l.table,
         errno,

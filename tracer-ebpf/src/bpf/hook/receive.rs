@@ -1,12 +1,12 @@
 //! `netif_receive_skb`: every packet that a device hands to the stack, before NAT and filters.
 
-use aya_ebpf::{helpers::bpf_ktime_get_ns, macros::btf_tracepoint, programs::BtfTracePointContext};
+use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
 use tracer_abi::{counter::Counter, key::DIR_IN, offset::Off};
 
 use crate::bpf::{
     account::{Seen, account},
     kmem::ld,
-    maps::{count, device_wanted, netns_full, set_last_rx, work},
+    maps::{clock, count, device_wanted, netns_full, set_last_rx, work},
     packet::{self, Ends},
     skb::{LOOPBACK, Layout, parse_wanted, place, segments},
     tunnel_key,
@@ -37,7 +37,7 @@ unsafe fn receive(skb: usize) {
         // the tracepoint fires before the network header is set: data points to it
         let linear = layout.linear(layout.data);
         let dst = ld::<u64>(skb, Off::SkbRefdst) & !1;
-        let now = bpf_ktime_get_ns();
+        let now = clock();
         tunnel_key::arrives(skb as u64, w, (dst, at.ifindex), now);
         w.linear = linear;
         // what lies in pages cannot be read here

@@ -3,17 +3,15 @@
 //! The dst entry is readable only here: before transmission the stack drops it for most devices.
 //! Always returns `TCX_NEXT` (the same number as `TC_ACT_UNSPEC`): the chain goes on as without us.
 
-use aya_ebpf::{
-    EbpfContext as _, helpers::bpf_ktime_get_ns, macros::classifier, programs::TcContext,
-};
+use aya_ebpf::{EbpfContext as _, macros::classifier, programs::TcContext};
 use tracer_abi::{counter::Counter, key::DIR_OUT, offset::Off};
 
 use crate::bpf::{
     account::{Seen, account},
     kmem::read,
-    maps::{count, home_netns, multi_netns, work},
+    maps::{clock, count, home_netns, multi_netns, work},
     packet,
-    skb::{TcSkb, parse_wanted},
+    skb::{TcSkb, parse_wanted, peek},
     tunnel_key,
     work::{Hook, Work},
 };
@@ -41,8 +39,10 @@ fn egress(ctx: &TcContext) {
     // SAFETY: the context of a tc program.
     let c = unsafe { &*ctx.skb.skb };
     let ethertype = u16::from_be(c.protocol as u16);
-    let linear = skb.layout.linear(skb.layout.network);
-    let (dst, now) = (skb.refdst & !1, now());
+    let mut linear = skb.layout.linear(skb.layout.network);
+    let link = skb.layout.network.wrapping_sub(skb.layout.data);
+    linear.ready = peek(ctx, link, ethertype, &mut w.window);
+    let (dst, now) = (skb.refdst & !1, clock());
     let between = (c.ifindex, c.ingress_ifindex);
     tunnel_key::leaves(address, w, (dst, between), now);
     let netns = if multi_netns() {
@@ -53,7 +53,6 @@ fn egress(ctx: &TcContext) {
         home_netns()
     };
     w.linear = linear;
-    let link = skb.layout.network.wrapping_sub(skb.layout.data);
     let in_pages = |w: &mut Work| packet::headers(ctx, w, link);
     if !parse_wanted(Hook::TcEgress, ethertype, netns, skb.nfct, w, in_pages) {
         #[cfg(feature = "log")]
@@ -92,10 +91,4 @@ fn egress(ctx: &TcContext) {
     let linear = w.linear;
     account(w, &linear, &seen);
     packet::sent(ctx, w, &seen, link, ethertype);
-}
-
-#[inline(always)]
-fn now() -> u64 {
-    // SAFETY: a helper without arguments.
-    unsafe { bpf_ktime_get_ns() }
 }

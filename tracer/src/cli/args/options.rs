@@ -74,6 +74,9 @@ pub struct Options {
     /// Only a tracer that is built with the feature `kube` has it.
     #[arg(long, global = true)]
     pub kube: bool,
+    /// Most flows at devices that the kernel counts at a time (131072; `doctor -v` shows the memory)
+    #[arg(long, value_name = "N", global = true, value_parser = clap::value_parser!(u32).range(1_024..=16_777_216))]
+    pub flows: Option<u32>,
     /// Type information instead of /sys/kernel/btf/vmlinux
     #[arg(long, value_name = "FILE", global = true)]
     pub btf: Option<PathBuf>,
@@ -121,6 +124,7 @@ impl Options {
             filter,
             each_packet: false,
             recording: None,
+            flows: self.flows,
             duration: None,
             forget: None,
             pace: Pace::default(),

@@ -82,7 +82,9 @@ pub fn run(
         let proc = config.names.proc.clone();
         config.filter.resolve_pids(|pid| netns_of_pid(&proc, pid));
         let mut session = Session::new(&config, start(&config)?);
-        session.run(&config, &mut signals, on_event).await
+        let end = session.run(&config, &mut signals, on_event).await;
+        session.probe.leave();
+        end
     })
 }
 
@@ -114,11 +116,7 @@ impl Session {
     fn new(config: &SessionConfig, s: Started) -> Self {
         let started = clock::now();
         let mut session = Self {
-            feed: Feed::new(
-                Decoder::new(Arc::new(s.facts.names)),
-                config.recording.is_some(),
-                config.forget,
-            ),
+            feed: Feed::new(Decoder::new(Arc::new(s.facts.names)), config),
             model: Model::new(ModelConfig {
                 started,
                 sums: config.forget.is_some(),
@@ -352,6 +350,7 @@ impl Session {
         if !Arc::ptr_eq(&before, &self.inventory) {
             let _ended = on_event(PipelineEvent::Inventory(&self.inventory));
         }
+        self.feed.all_again();
         let (snapshot, findings) = self.picture(on_event)?;
         // and what was missing since
         let limits = self.limits.clone();

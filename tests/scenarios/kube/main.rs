@@ -242,7 +242,12 @@ fn the_account_of_a_pod_is_enough() -> Result<()> {
     const IN_POD: &str = r#"
         files=$1
         shift
+        # the names of namespaces stay
+        mkdir "$files/netns"
+        mount --rbind /run/netns "$files/netns"
         mount -t tmpfs tmpfs /run
+        mkdir /run/netns
+        mount --rbind "$files/netns" /run/netns
         at=/run/secrets/kubernetes.io/serviceaccount
         mkdir -p "$at"
         cp "$files/ca.crt" "$at/ca.crt"

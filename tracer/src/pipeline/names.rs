@@ -12,7 +12,7 @@ use crate::{
     apiserver::{Directory, Watch},
     diagnose::Intent,
     filter::{Filter, Lowered},
-    inventory::{Inventory, Owner},
+    inventory::{Inventory, Netns, Owner},
     names::{Processes, Resolver, Sources},
     net::netns::Namespaces,
 };
@@ -138,7 +138,7 @@ impl PodNames {
 /// Gives the node's own addresses its name where pods have names: what is there is the node's, or that
 /// of a pod on its network (`hostNetwork`).
 fn name_own(inventory: &mut Inventory) {
-    let all = inventory.home().into_iter().flat_map(|n| n.addresses());
+    let all = inventory.home().into_iter().flat_map(Netns::addresses);
     let own: Vec<IpAddr> = all.map(|(_, a)| a.address).collect();
     let names_one = |a: &IpAddr| !is_local(*a) && !matches!(a, IpAddr::V4(a) if a.is_link_local());
     for address in own.into_iter().filter(names_one) {
@@ -160,7 +160,7 @@ mod tests {
     use super::*;
     use crate::{
         event::{Ifindex, NetnsId},
-        inventory::{Address, Link, LinkKind, Netns, Role},
+        inventory::{Address, Link, LinkKind, Role},
     };
 
     fn pod(id: u32, name: &str, address: &str) -> Netns {

@@ -15,6 +15,10 @@ use crate::{
 
 /// Options of all commands.
 #[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is an option of the command line"
+)]
 pub struct Options {
     /// Only this device (repeatable)
     #[arg(short = 'i', long = "interface", value_name = "DEV", global = true)]

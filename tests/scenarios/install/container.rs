@@ -95,7 +95,7 @@ impl Node {
     fn check(&self, capabilities: &[String], mounts: &[(String, String)]) -> Result<Value> {
         let mut lines = String::new();
         for (host, inside) in mounts {
-            lines.push_str(&format!("{} {inside}\n", self.here(host)?));
+            lines.extend([&self.here(host)?, " ", inside, "\n"]);
         }
         let root = text(&self.kubelet.directory().join("root"))?;
         let mut command = Command::new("unshare");

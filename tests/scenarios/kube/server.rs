@@ -98,10 +98,9 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        drop(shutdown(
-            self.listener.as_raw_fd(),
-            nix::sys::socket::Shutdown::Both,
-        ));
+        let listener = self.listener.as_raw_fd();
+        // it may have ended already
+        let _ended = shutdown(listener, nix::sys::socket::Shutdown::Both);
         for stream in &lock(&self.state).streams {
             drop(stream.shutdown(Shutdown::Both));
         }

@@ -233,7 +233,7 @@ impl Report {
 fn time<T>(times: &mut Vec<Duration>, work: impl FnOnce() -> T) -> T {
     let begun = cpu_time();
     let done = work();
-    times.push(cpu_time() - begun);
+    times.push(cpu_time().saturating_sub(begun));
     done
 }
 

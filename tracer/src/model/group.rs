@@ -55,6 +55,8 @@ pub(super) struct Built {
     pub(super) counts: Option<Recount>,
     /// The counts are out of date, the rest is not.
     pub(super) recount: bool,
+    /// It has to be made again, though nothing was reported: most of it will be the same.
+    pub(super) stale: bool,
 }
 
 impl Built {

@@ -186,8 +186,8 @@ impl Group {
 
     pub(super) fn in_trouble(&self) -> bool {
         match &*self.built.borrow() {
-            Some(built) => built.in_trouble(),
-            None => self
+            Some(built) if !built.stale => built.in_trouble(),
+            _ => self
                 .rare
                 .as_ref()
                 .is_some_and(|r| !r.failures.is_empty() || r.drops.iter().any(|d| d.sample.loss)),

@@ -167,7 +167,7 @@ impl Model {
                 recount(group);
                 continue;
             }
-            let built = if joins.absorbed.contains_key(key) {
+            let mut built = if joins.absorbed.contains_key(key) {
                 Built {
                     fragments: true,
                     ..Built::default()
@@ -175,7 +175,11 @@ impl Model {
             } else {
                 self.build(key, group, &joins)
             };
-            *group.built.borrow_mut() = Some(built);
+            let mut place = group.built.borrow_mut();
+            if let Some(before) = &*place {
+                keep(&mut built, before);
+            }
+            *place = Some(built);
         }
         self.store.outer_changed.borrow_mut().clear();
     }
@@ -187,7 +191,8 @@ impl Model {
         };
         let fragments = joins.fragments.get(key);
         let changed = self.store.outer_changed.borrow();
-        built.again.is_none_or(|again| self.at < again)
+        !built.stale
+            && built.again.is_none_or(|again| self.at < again)
             && built.fragments == (fragments.is_some() || joins.absorbed.contains_key(key))
             && fragments.is_none_or(|f| joins.absorbed.get(f) != Some(&true))
             && built.shown_elsewhere == joins.outer_used.contains(key)
@@ -243,6 +248,17 @@ fn recount(group: &Group) {
     }
 }
 
+/// Keeps those flows of `before` that are the same. Whoever holds them goes on with them: when the
+/// configuration changes, all flows are made again, and would be there twice for a moment.
+fn keep(built: &mut Built, before: &Built) {
+    for new in &mut built.flows {
+        let same = before.flows.iter().find(|old| old.flow == new.flow);
+        if let Some(old) = same {
+            new.flow = old.flow.clone();
+        }
+    }
+}
+
 /// What connects groups with each other. Empty, and free, unless there are later fragments or
 /// ICMP errors about tunnels.
 #[derive(Debug, Default)]
@@ -290,8 +306,10 @@ impl<'a> Joins<'a> {
         for (fragment, owners) in owners {
             if let ([owner], Some(group)) = (owners.as_slice(), store.groups.get(&fragment)) {
                 self.fragments.insert(*owner, fragment);
-                self.absorbed
-                    .insert(fragment, group.built.borrow().is_none());
+                self.absorbed.insert(
+                    fragment,
+                    group.built.borrow().as_ref().is_none_or(|b| b.stale),
+                );
             }
         }
     }

@@ -366,7 +366,9 @@ impl Store {
     /// All flows have to be made again: what they were made with has changed.
     pub(super) fn forget_built(&mut self) {
         for group in self.groups.values_mut() {
-            *group.built.get_mut() = None;
+            if let Some(built) = group.built.get_mut() {
+                built.stale = true;
+            }
         }
     }
 }

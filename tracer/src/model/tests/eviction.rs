@@ -116,3 +116,31 @@ fn unchanged_flows_are_not_made_again() {
         .count();
     assert_eq!(made, 1);
 }
+
+/// A change of the configuration makes all flows anew; those that stay as they were are the same ones,
+/// so that they are not there twice.
+#[test]
+fn a_new_configuration_keeps_the_flows_that_stay_as_they_are() {
+    let mut lab = Lab::new();
+    lab.uplink("eth0", "10.0.0.1");
+    let tuple = udp("10.244.1.10", 4000, "10.0.0.1", 7);
+    lab.pod("lxc-p1");
+    lab.comes(tuple, "lxc-p1", 3);
+    let mut model = lab.model();
+    lab.events.iter().for_each(|e| model.apply(e));
+    let before = model.snapshot();
+    model.set_inventory(Arc::new(lab.inventory.clone()));
+    let after = model.snapshot();
+    assert!(Arc::ptr_eq(&before.flows[0], &after.flows[0]));
+    // the address is no longer the node's
+    let eth0 = lab.dev("eth0");
+    let home = lab.inventory.netns.get_mut(&HOME).unwrap();
+    home.links.get_mut(&eth0).unwrap().addresses.clear();
+    model.set_inventory(Arc::new(lab.inventory.clone()));
+    let changed = model.snapshot();
+    assert!(!Arc::ptr_eq(&before.flows[0], &changed.flows[0]));
+    assert_ne!(
+        before.flows[0].forward.outcome,
+        changed.flows[0].forward.outcome
+    );
+}

@@ -34,13 +34,12 @@ impl Named for Pod {
         );
         let ended = matches!(status.phase.as_deref(), Some("Succeeded" | "Failed"));
         // a pod on the node's network has the node's addresses; an ended one's may be another's now
-        let texts = match spec.host_network == Some(true) || ended {
-            true => Vec::new(),
-            false => {
-                let all = status.pod_ips.unwrap_or_default();
-                let all = all.into_iter().map(|ip| ip.ip);
-                status.pod_ip.into_iter().chain(all).collect()
-            }
+        let texts = if spec.host_network == Some(true) || ended {
+            Vec::new()
+        } else {
+            let all = status.pod_ips.unwrap_or_default();
+            let all = all.into_iter().map(|ip| ip.ip);
+            status.pod_ip.into_iter().chain(all).collect()
         };
         let uid = self.metadata.uid.unwrap_or_default();
         let namespace = self.metadata.namespace.unwrap_or_default();

@@ -69,9 +69,9 @@ async fn run(shared: &Shared) -> Result<(), String> {
 }
 
 enum Told {
-    Pod(Event<Pod>),
-    Service(Event<Service>),
-    Node(Event<Node>),
+    Pod(Box<Event<Pod>>),
+    Service(Box<Event<Service>>),
+    Node(Box<Event<Node>>),
 }
 
 /// What the server has answered so far.
@@ -90,9 +90,9 @@ struct Answers {
 impl Answers {
     fn take(&mut self, told: Told) {
         self.changed |= match told {
-            Told::Pod(e) => self.pods.take(e),
-            Told::Service(e) => self.services.take(e),
-            Told::Node(e) => self.nodes.take(e),
+            Told::Pod(e) => self.pods.take(*e),
+            Told::Service(e) => self.services.take(*e),
+            Told::Node(e) => self.nodes.take(*e),
         };
     }
 
@@ -125,9 +125,14 @@ async fn follow(shared: &Shared, client: &Client, server: &str) {
     let services = watcher(Api::all(client.clone()), config()).default_backoff();
     let nodes = watcher(Api::all(client.clone()), config()).default_backoff();
     let mut all = stream::select_all([
-        pods.map(|e| ("pods", e.map(Told::Pod))).boxed(),
-        services.map(|e| ("services", e.map(Told::Service))).boxed(),
-        nodes.map(|e| ("nodes", e.map(Told::Node))).boxed(),
+        pods.map(|e| ("pods", e.map(|e| Told::Pod(e.into()))))
+            .boxed(),
+        services
+            .map(|e| ("services", e.map(|e| Told::Service(e.into()))))
+            .boxed(),
+        nodes
+            .map(|e| ("nodes", e.map(|e| Told::Node(e.into()))))
+            .boxed(),
     ]);
     let mut answers = Answers::default();
     let mut ticks = interval(TICK);

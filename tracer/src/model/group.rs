@@ -41,6 +41,7 @@ pub(super) struct BuiltFlow {
 
 /// What a group was made into.
 #[derive(Clone, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is asked by itself")]
 pub(super) struct Built {
     pub(super) flows: Vec<BuiltFlow>,
     /// Drops of which the flow cannot be told.

@@ -224,22 +224,33 @@ const UNWANTED: u32 = 2;
 /// [`tracer_parse`]: its headers are cut, make no sense, or are not in the linear part.
 const UNREADABLE: u32 = 3;
 
+/// What a hook knows of a packet before its headers are read.
+pub(super) struct Unparsed {
+    pub(super) ethertype: u16,
+    pub(super) netns: u32,
+    /// `skb->_nfct`, or 0 where it is not known yet.
+    pub(super) nfct: u64,
+}
+
 /// Parses the packet at `w.linear` and applies the filter. False when there is nothing to record; why
 /// was counted.
 ///
-/// `nfct` is `skb->_nfct`, or 0 where it is not known yet: a packet whose addresses are translated
-/// is wanted for either side of the translation, and an ICMP error for the flow that it is about.
+/// A packet whose addresses are translated is wanted for either side of the translation, and an ICMP
+/// error for the flow that it is about.
 /// `elsewhere` points `w.linear` to the headers when they are not where they should be, if it can.
 #[inline(always)]
 pub(super) fn parse_wanted(
     hook: Hook,
-    ethertype: u16,
-    netns: u32,
-    nfct: u64,
+    packet: &Unparsed,
     w: &mut Work,
     elsewhere: impl FnOnce(&mut Work) -> bool,
 ) -> bool {
     let hook = hook as u32;
+    let Unparsed {
+        ethertype,
+        netns,
+        nfct,
+    } = *packet;
     w.error_only = false;
     let mut parsed = tracer_parse(hook, u32::from(ethertype), netns);
     if parsed == UNREADABLE && elsewhere(w) {

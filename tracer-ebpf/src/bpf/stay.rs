@@ -24,21 +24,21 @@ pub(super) fn delivered(l: &LookupSlot, kind: u8) {
     if !w.undecided || key.ifindex != l.iif || key.netns != l.netns || p.outer.family != 0 {
         return;
     }
-    let t = &key.tuple;
+    let tuple = &key.tuple;
     let other = |asked: u16, has: u16| asked != 0 && asked != has;
-    if !same(&t.saddr, &l.saddr)
-        || !same(&t.daddr, &l.daddr)
-        || (l.proto != 0 && l.proto != t.proto)
-        || (with_ports(l.proto) && (other(l.sport, t.sport) || other(l.dport, t.dport)))
+    if !same(&tuple.saddr, &l.saddr)
+        || !same(&tuple.daddr, &l.daddr)
+        || (l.proto != 0 && l.proto != tuple.proto)
+        || (with_ports(l.proto) && (other(l.sport, tuple.sport) || other(l.dport, tuple.dport)))
     {
         return;
     }
     w.undecided = false;
-    let Some(e) = FLOWS.get_ptr_mut(&w.digest) else {
+    let Some(entry) = FLOWS.get_ptr_mut(&w.digest) else {
         return;
     };
     // SAFETY: a map value.
-    if !is_of(unsafe { &*e }, w) {
+    if !is_of(unsafe { &*entry }, w) {
         return;
     }
     w.route = Route {
@@ -56,5 +56,5 @@ pub(super) fn delivered(l: &LookupSlot, kind: u8) {
         ..Route::default()
     };
     // SAFETY: a map value; of what came in nothing else writes the route.
-    unsafe { (*e).value.route = w.route };
+    unsafe { (*entry).value.route = w.route };
 }

@@ -8,7 +8,7 @@ use crate::bpf::{
     kmem::ld,
     maps::{clock, count, device_wanted, netns_full, set_last_rx, work},
     packet::{self, Ends},
-    skb::{LOOPBACK, Layout, parse_wanted, place, segments},
+    skb::{LOOPBACK, Layout, Unparsed, parse_wanted, place, segments},
     tunnel_key,
     work::Hook,
 };
@@ -41,7 +41,12 @@ unsafe fn receive(skb: usize) {
         tunnel_key::arrives(skb as u64, w, (dst, at.ifindex), now);
         w.linear = linear;
         // what lies in pages cannot be read here
-        if !parse_wanted(Hook::Receive, ethertype, at.netns, 0, w, |_| false) {
+        let unparsed = Unparsed {
+            ethertype,
+            netns: at.netns,
+            nfct: 0,
+        };
+        if !parse_wanted(Hook::Receive, &unparsed, w, |_| false) {
             return;
         }
         let len: u32 = ld(skb, Off::SkbLen);

@@ -11,7 +11,7 @@ use crate::bpf::{
     kmem::read,
     maps::{clock, count, home_netns, multi_netns, work},
     packet,
-    skb::{TcSkb, parse_wanted, peek},
+    skb::{TcSkb, Unparsed, parse_wanted, peek},
     tunnel_key,
     work::{Hook, Work},
 };
@@ -54,7 +54,12 @@ fn egress(ctx: &TcContext) {
     };
     w.linear = linear;
     let in_pages = |w: &mut Work| packet::headers(ctx, w, link);
-    if !parse_wanted(Hook::TcEgress, ethertype, netns, skb.nfct, w, in_pages) {
+    let unparsed = Unparsed {
+        ethertype,
+        netns,
+        nfct: skb.nfct,
+    };
+    if !parse_wanted(Hook::TcEgress, &unparsed, w, in_pages) {
         #[cfg(feature = "log")]
         aya_log_ebpf::debug!(
             ctx,

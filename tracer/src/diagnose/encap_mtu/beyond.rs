@@ -40,7 +40,7 @@ pub(super) fn swallowed(ctx: &Context<'_>) -> Vec<Finding> {
         let Some(exit) = trace.exit().filter(|h| h.encap.is_some()) else {
             continue;
         };
-        if let Some(sign) = refused(&trace).or_else(|| repeats(ctx, &trace)) {
+        if let Some(sign) = refused(ctx, &trace).or_else(|| repeats(ctx, &trace)) {
             cases
                 .entry((exit.netns, exit.dev))
                 .or_default()
@@ -63,16 +63,16 @@ fn fits_here(ctx: &Context<'_>, trace: &Trace<'_>) -> bool {
             trace: *trace,
             drop,
         };
-        drops::cause(ctx, &hit) == Cause::TooBig && adapted(trace, drop.last) && silent()
+        drops::cause(ctx, &hit) == Cause::TooBig && adapted(ctx, trace, drop.last) && silent()
     })
 }
 
-fn refused(trace: &Trace<'_>) -> Option<String> {
+fn refused(ctx: &Context<'_>, trace: &Trace<'_>) -> Option<String> {
     let icmp = trace
         .dir()
         .icmp
         .iter()
-        .find(|i| is_too_big(i) && !i.local && !adapted(trace, i.last))?;
+        .find(|i| is_too_big(i) && !i.local && !adapted(ctx, trace, i.last))?;
     let mtu = icmp.mtu.map_or(String::new(), |m| format!(", MTU {m}"));
     Some(format!(
         "{} says \"too big\" {}{mtu}",

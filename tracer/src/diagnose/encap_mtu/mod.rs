@@ -10,7 +10,7 @@ use super::{
     tunnel_in_native_mode::is_overlay,
 };
 use crate::{
-    event::{Dir, EncapKind, IcmpSample, Ifindex, NetnsId},
+    event::{Dir, EncapKind, IcmpSample, Ifindex, KtimeNs, NetnsId},
     inventory::{Link, LinkKind, Netns, Role},
 };
 
@@ -56,7 +56,7 @@ fn too_big(ctx: &Context<'_>) -> Vec<Finding> {
     let hits: Vec<Hit<'_>> = ctx
         .drops(Cause::TooBig)
         .into_iter()
-        .filter(|h| !adapted(&h.trace, h.drop.last))
+        .filter(|h| !adapted(ctx, &h.trace, h.drop.last))
         .collect();
     drops::grouped(hits, |h| {
         (h.netns(), egress(h), h.ipv6(), h.drop.encap.is_some())
@@ -167,9 +167,23 @@ fn egress(hit: &Hit<'_>) -> Option<Ifindex> {
     hit.drop.route.and_then(|r| r.dev).or(hit.drop.place.dev)
 }
 
-/// The sender went on after the last loss, and is answered: path MTU discovery did its work.
-fn adapted(trace: &Trace<'_>, lost: crate::event::KtimeNs) -> bool {
-    trace.dir().last > lost && trace.back().packets > 0 && trace.back().last >= lost
+/// The sender went on after the last loss, and is answered or repeats in pieces that fit: path MTU
+/// discovery did its work.
+fn adapted(ctx: &Context<'_>, trace: &Trace<'_>, lost: KtimeNs) -> bool {
+    let answered = trace.back().packets > 0 && trace.back().last >= lost;
+    trace.dir().last > lost && (answered || repeats_fit(ctx, trace, lost))
+}
+
+/// TCP repeats, and after the loss packets as large as the egress device takes left the node: what
+/// they ran into is beyond it, and may be why nobody answers.
+fn repeats_fit(ctx: &Context<'_>, trace: &Trace<'_>, lost: KtimeNs) -> bool {
+    let Some(exit) = trace.exit() else {
+        return false;
+    };
+    let full_size = |l: &Link| exit.max_len.saturating_mul(10) >= l.mtu.saturating_mul(9);
+    trace.dir().retransmits > 0
+        && exit.counters.last > lost
+        && ctx.link(exit.netns, exit.dev).is_some_and(full_size)
 }
 
 fn is_too_big(icmp: &IcmpSample) -> bool {

@@ -96,8 +96,9 @@ fn stuck(path: &'static str) -> super::build::Seen {
         .flags(0x02, 0x12)
 }
 
-/// The sender learns the tunnel's MTU from this node and goes on with packets that fit.
-fn refused_then_repeated() -> super::build::Seen {
+/// The sender learns the tunnel's MTU from this node, at the second `last` for the last time, and
+/// goes on with packets that fit.
+fn refused_then_repeated(last: u64) -> super::build::Seen {
     seen(TCP)
         .sent(22, INTO)
         .answered(5, OUT_OF)
@@ -108,7 +109,7 @@ fn refused_then_repeated() -> super::build::Seen {
             route_dev: "vxlan7",
             mtu: 1450,
             max_len: 1500,
-            last: 1,
+            last,
             ..ended("PKT_TOO_BIG@ip_forward", "lxc-p1", 10)
         })
 }
@@ -268,7 +269,12 @@ fn incidents() -> Vec<Fixture> {
         ),
         (
             "large packets vanish beyond the node after larger ones were refused here",
-            overlay().with(refused_then_repeated().answers_end(2)),
+            overlay().with(refused_then_repeated(1).answers_end(2)),
+            &["encap-mtu"],
+        ),
+        (
+            "large packets vanish beyond the node, no answer since larger ones were refused here",
+            overlay().with(refused_then_repeated(2).answers_end(1)),
             &["encap-mtu"],
         ),
         (
@@ -639,7 +645,7 @@ fn healthy_routes() -> Vec<(&'static str, Lab)> {
         ),
         (
             "larger packets refused, repeated and answered",
-            overlay().with(refused_then_repeated()),
+            overlay().with(refused_then_repeated(1)),
         ),
         (
             "two tenants with one address, both served",

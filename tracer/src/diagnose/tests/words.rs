@@ -48,6 +48,18 @@ fn the_two_eni_incident_names_both_routes_and_the_owner() {
 }
 
 #[test]
+fn a_sender_that_repeats_in_smaller_packets_is_not_said_to_send_none() {
+    for fixture in [
+        "large packets vanish beyond the node after larger ones were refused here",
+        "large packets vanish beyond the node, no answer since larger ones were refused here",
+    ] {
+        let text = told(fixture);
+        assert!(text.contains("a link on the way carries less"), "{text}");
+        assert!(!text.contains("does not send smaller ones"), "{text}");
+    }
+}
+
+#[test]
 fn the_reverse_path_names_route_and_sysctl() {
     let text = told("duplicate default, rp_filter");
     for part in [

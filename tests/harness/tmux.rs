@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -96,7 +97,8 @@ impl Tmux {
         .map(drop)
     }
 
-    /// Waits until the screen satisfies `wanted` and returns it. The error shows the last screen.
+    /// Waits until the screen satisfies `wanted` and returns it, as a whole frame if it can be had. The
+    /// error shows the last screen.
     pub fn wait_for(
         &self,
         what: &str,
@@ -104,11 +106,26 @@ impl Tmux {
         wanted: impl Fn(&str) -> bool,
     ) -> Result<String> {
         let mut last = String::new();
-        deadline::wait_for(what, limit, || {
+        let seen = deadline::wait_for(what, limit, || {
             last = self.screen()?;
             Ok(wanted(&last).then(|| last.clone()))
         })
-        .with_context(|| format!("the screen is:\n{last}"))
+        .with_context(|| format!("the screen is:\n{last}"))?;
+        self.at_rest(seen, wanted)
+    }
+
+    /// The terminal takes in a frame piece by piece: what the screen is when it no longer changes, or
+    /// after some more looks, as long as it is still `wanted`.
+    fn at_rest(&self, mut seen: String, wanted: impl Fn(&str) -> bool) -> Result<String> {
+        for _ in 0..3 {
+            thread::sleep(Duration::from_millis(20));
+            let next = self.screen()?;
+            if next == seen || !wanted(&next) {
+                break;
+            }
+            seen = next;
+        }
+        Ok(seen)
     }
 
     /// What tmux knows of the terminal, by its name for it: `#{alternate_on}`.

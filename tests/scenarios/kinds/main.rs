@@ -41,11 +41,12 @@ fn nodes(name: &str) -> Topology {
 }
 
 /// What is said of what is not there.
-const ABSENT: [&str; 5] = [
+const ABSENT: [&str; 6] = [
     "Unknown device type",
     "Operation not supported",
     "Protocol not supported",
     "No such file or directory",
+    "not found in directory",
     "Protocol not available",
 ];
 

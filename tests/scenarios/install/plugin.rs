@@ -71,8 +71,11 @@ impl Fake {
     fn start(&self, args: &[&str]) -> Result<Child> {
         let path = std::env::var("PATH").unwrap_or_default();
         let dir = self.0.path("")?;
-        let mut command = Command::new(file(PLUGIN)?);
+        // a job in the background of a shell inherits that SIGINT is ignored, and no shell can trap it
+        // then
+        let mut command = Command::new("env");
         command
+            .args(["--default-signal=INT", &file(PLUGIN)?])
             .args(args)
             .env("FAKE", &dir)
             .env("PATH", format!("{dir}:{path}"))
@@ -107,9 +110,8 @@ struct Ended {
 
 fn ended(mut child: Child) -> Result<Ended> {
     let status = deadline::wait_for("the end of the plugin", LIMIT, || Ok(child.try_wait()?));
-    if status.is_err() {
-        drop(child.kill());
-    }
+    // without its pipes, which what it started may hold open
+    let status = status.inspect_err(|_| drop(child.kill()))?;
     let (mut stdout, mut stderr) = (Vec::new(), String::new());
     child
         .stdout
@@ -122,7 +124,7 @@ fn ended(mut child: Child) -> Result<Ended> {
         .context("stderr")?
         .read_to_string(&mut stderr)?;
     Ok(Ended {
-        status: status.with_context(|| stderr.clone())?,
+        status,
         stdout,
         stderr,
     })

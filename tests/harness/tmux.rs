@@ -111,21 +111,21 @@ impl Tmux {
             Ok(wanted(&last).then(|| last.clone()))
         })
         .with_context(|| format!("the screen is:\n{last}"))?;
-        self.at_rest(seen, wanted)
+        Ok(self.at_rest(seen, wanted))
     }
 
     /// The terminal takes in a frame piece by piece: what the screen is when it no longer changes, or
     /// after some more looks, as long as it is still `wanted`.
-    fn at_rest(&self, mut seen: String, wanted: impl Fn(&str) -> bool) -> Result<String> {
+    fn at_rest(&self, mut seen: String, wanted: impl Fn(&str) -> bool) -> String {
         for _ in 0..3 {
             thread::sleep(Duration::from_millis(20));
-            let next = self.screen()?;
-            if next == seen || !wanted(&next) {
-                break;
+            match self.screen() {
+                Ok(next) if next != seen && wanted(&next) => seen = next,
+                // there is no screen any more when the program has ended
+                _ => break,
             }
-            seen = next;
         }
-        Ok(seen)
+        seen
     }
 
     /// What tmux knows of the terminal, by its name for it: `#{alternate_on}`.

@@ -199,6 +199,11 @@ impl Job<'_> {
         let recorder = Recorder::new(file, self.config, self.filter, ready, false)
             .with_context(|| format!("cannot write {name}"))?;
         self.tell(name.clone(), recorder.counts().file_bytes);
+        // the header may have no room for the name, and from here on packets are in the file
+        drop(
+            self.said
+                .send(Action::Say(format!("recording to {name}"), false)),
+        );
         self.file = Some((name, recorder));
         Ok(())
     }

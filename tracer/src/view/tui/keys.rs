@@ -119,34 +119,6 @@ const KEYS: &[Binding] = &[
         |_| Action::Filter,
     ),
     bind(
-        &[Char('d')],
-        "",
-        "trouble",
-        "only flows in trouble, or all",
-        |_| Action::OnlyTrouble,
-    ),
-    bind(&[Char('s')], "", "sort", "sort by the next column", |_| {
-        Action::Sort
-    }),
-    bind(&[Char('r')], "", "", "sort the other way round", |_| {
-        Action::Reverse
-    }),
-    bind(
-        &[Char('b')],
-        "",
-        "group",
-        "group by source, destination, device, reason, scope",
-        |_| Action::Group,
-    ),
-    bind(
-        &[Char('p'), Char(' ')],
-        "p space",
-        "pause",
-        "pause, or go on",
-        |_| Action::Pause,
-    )
-    .live(),
-    bind(
         &[Char('p'), Char(' ')],
         "p space",
         "play",
@@ -199,6 +171,26 @@ const KEYS: &[Binding] = &[
     })
     .in_replay(),
     bind(
+        &[Char('d')],
+        "",
+        "trouble",
+        "only flows in trouble, or all",
+        |_| Action::OnlyTrouble,
+    ),
+    bind(&[Char('s')], "", "sort", "sort by the next column", |_| {
+        Action::Sort
+    }),
+    bind(&[Char('r')], "", "", "sort the other way round", |_| {
+        Action::Reverse
+    }),
+    bind(
+        &[Char('b')],
+        "",
+        "group",
+        "group by source, destination, device, reason, scope",
+        |_| Action::Group,
+    ),
+    bind(
         &[Char('c')],
         "",
         "",
@@ -212,6 +204,14 @@ const KEYS: &[Binding] = &[
         "copy the command of the next step",
         |_| Action::Copy,
     ),
+    bind(
+        &[Char('p'), Char(' ')],
+        "p space",
+        "pause",
+        "pause, or go on",
+        |_| Action::Pause,
+    )
+    .live(),
     bind(
         &[Char('w')],
         "",

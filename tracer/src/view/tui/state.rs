@@ -147,8 +147,14 @@ impl State {
                 }
                 Vec::new()
             }
-            Input::Wheel(down) => self.update(Action::Move(if down { 3 } else { -3 })),
-            Input::Click(x, y) => self.click(x, y).map_or_else(Vec::new, |a| self.update(a)),
+            Input::Wheel(down) => {
+                self.message = None;
+                self.update(Action::Move(if down { 3 } else { -3 }))
+            }
+            Input::Click(x, y) => {
+                self.message = None;
+                self.click(x, y).map_or_else(Vec::new, |a| self.update(a))
+            }
         }
     }
 

@@ -3,9 +3,9 @@
 use ratatui::layout::Rect;
 
 use crate::view::{
-    text::Tone,
+    text::{Tone, Word},
     tui::{
-        canvas::{Canvas, Line, word},
+        canvas::{Canvas, Line, word, wrap},
         input::Key,
         keys::{self, Binding},
         prompt::Prompt,
@@ -14,30 +14,28 @@ use crate::view::{
     },
 };
 
+/// Rows that a message may take.
+const MESSAGE_ROWS: usize = 3;
+
 pub(in crate::view::tui) fn draw(canvas: &mut Canvas<'_>, area: Rect, state: &State) {
     if area.height == 0 {
         return;
     }
     if let Some((message, bad)) = &state.message {
         let tone = if *bad { Tone::Bad } else { Tone::Strong };
-        canvas.put(
-            (area.x, area.y),
-            area.width,
-            &[word(tone, format!(" {message}"))],
-        );
-        return;
+        return say(canvas, area, &word(tone, format!(" {message}")));
     }
     let mut line: Line = Vec::new();
     let (mut used, mut full) = (0, false);
     let shown = || keys::shown(state.setup.replay.is_some()).filter(|b| !b.short.is_empty());
     let width = |b: &Binding| columns(&format!(" {} {} ", b.keys[0], b.short));
-    // whoever finds nothing else finds the help
-    let is_help = |b: &Binding| b.keys.contains(&Key::Char('?'));
-    let mut reserved: usize = shown().filter(|b| is_help(b)).map(width).sum();
+    // whoever finds nothing else finds the help, and the way out
+    let needed = |b: &Binding| b.keys.contains(&Key::Char('?')) || b.keys.contains(&Key::Char('q'));
+    let mut reserved: usize = shown().filter(|b| needed(b)).map(width).sum();
     for b in shown() {
-        reserved -= if is_help(b) { width(b) } else { 0 };
+        reserved -= if needed(b) { width(b) } else { 0 };
         full |= used + width(b) + reserved > usize::from(area.width);
-        if full && !is_help(b) {
+        if full && !needed(b) {
             continue;
         }
         used += width(b);
@@ -45,6 +43,22 @@ pub(in crate::view::tui) fn draw(canvas: &mut Canvas<'_>, area: Rect, state: &St
         line.push(word(Tone::Dim, format!(" {} ", b.short)));
     }
     canvas.put((area.x, area.y), area.width, &line);
+}
+
+/// A message, upwards from the last row when it needs several: an error is read to its end, and a
+/// file has its whole name.
+fn say(canvas: &mut Canvas<'_>, area: Rect, message: &Word) {
+    let mut lines = wrap(std::slice::from_ref(message), area.width.into(), 1);
+    let rows = MESSAGE_ROWS.min(usize::from(area.y) + 1);
+    if lines.len() > rows {
+        let rest: Line = lines.drain(rows - 1..).flatten().collect();
+        lines.push(rest);
+    }
+    let blank = word(Tone::Plain, " ".repeat(area.width.into()));
+    for (y, line) in (0..=area.y).rev().zip(lines.iter().rev()) {
+        canvas.put((area.x, y), area.width, std::slice::from_ref(&blank));
+        canvas.put((area.x, y), area.width, line);
+    }
 }
 
 /// The filter line with what is wrong above it. Returns where the cursor stands.

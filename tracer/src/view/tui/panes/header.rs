@@ -70,7 +70,14 @@ fn mode(state: &State, p: &Picture, area: Rect, theme: Theme) -> Vec<Word> {
     let room =
         usize::from(area.width).saturating_sub(line_columns(&figures(state, p, area, theme)));
     let rec = state.recording.is_some() && (area.height < 2 || room < RECORDING);
-    let rec = rec.then(|| word(Tone::Bad, "REC "));
+    let starting = state
+        .recording
+        .as_ref()
+        .is_some_and(|(name, _)| name.is_empty());
+    let rec = rec.then(|| {
+        let starts = if starting { theme.more() } else { "" };
+        word(Tone::Bad, format!("REC{starts} "))
+    });
     rec.into_iter().chain([mode]).collect()
 }
 

@@ -3,6 +3,7 @@
 mod hostile;
 mod journeys;
 mod kinds;
+mod messages;
 mod panes;
 
 use std::{fmt::Write as _, sync::Arc};

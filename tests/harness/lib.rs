@@ -12,7 +12,7 @@
 //! - [`confusion`]: cases of route decisions, each compared with the packets that really left
 //!   ([`truth`]).
 //! - [`kubelet`]: pods with names.
-//! - [`tmux`]: a terminal for its TUI.
+//! - [`tmux`]: a terminal for its TUI. [`pty`]: one for measuring it.
 
 pub mod bpf;
 pub mod brief;
@@ -25,6 +25,7 @@ pub mod kubelet;
 pub mod labs;
 pub mod netns;
 pub mod observe;
+pub mod pty;
 pub mod random;
 pub mod reaper;
 pub mod tmux;

@@ -7,38 +7,42 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, ensure};
 use harness::bpf::xdp::{Action, Mode, Xdp};
-use harness::tracer::binary;
+use harness::pty::Pty;
+use harness::random::Random;
+use harness::tracer::{READY_LIMIT, binary};
 use harness::traffic::frame::{self, Frames};
-use harness::{Lab, deadline, tmux::Tmux};
+use harness::{Lab, deadline};
 
-use super::recording::Dir;
-use super::{LATER, SOON, open};
+use super::{LATER, SOON};
 
 const FLOWS: u16 = 20_000;
 /// With its Ethernet header.
 const LENGTH: usize = 64;
 /// Frames a second; one more may fall into a second's edge.
 const FRAMES: f64 = 10.0;
-/// The slowest answer to a key, half of the keys being answered in half of it, and the age of what
-/// is on the screen with the second to which the clock is shown. On a machine that others use; the
-/// figures are printed.
-const LIMITS: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(3)];
+/// What the view promises: the packets a second that arrive while keys are answered.
+const RATE: f64 = 100_000.0;
+/// Where tracer is not optimized it is not what the view promises that is measured.
+const SLOW_RATE: f64 = 20_000.0;
+/// From a key to the screen, for half of the keys and for 99 of 100, and the age of what is on the
+/// screen with the second to which the clock is shown. On a machine that others use.
+const LIMITS: [Duration; 3] = [
+    Duration::from_millis(100),
+    Duration::from_millis(200),
+    Duration::from_secs(3),
+];
 /// The same for a build without optimization.
-const SLOW_LIMITS: [Duration; 2] = [Duration::from_millis(2500), Duration::from_secs(12)];
+const SLOW_LIMITS: [Duration; 3] = [
+    Duration::from_millis(500),
+    Duration::from_millis(2500),
+    Duration::from_secs(12),
+];
+/// How often each of the eight keys is pressed.
+const ROUNDS: usize = 25;
 /// Seconds of it.
 const DAY: f64 = 86_400.0;
-/// Each frame begins with it (synchronized update).
-const FRAME: &[u8] = b"\x1b[?2026h";
 /// The sender goes before other programs of the machine, as packets from a network do.
 const BEFORE_OTHERS: libc::c_int = -15;
-
-/// The time from keys to a screen that satisfies `wanted`.
-fn answer(terminal: &Tmux, keys: &[&str], wanted: impl Fn(&str) -> bool) -> Result<Duration> {
-    let begun = Instant::now();
-    terminal.send_keys(keys)?;
-    terminal.wait_for(&format!("an answer to {keys:?}"), SOON, wanted)?;
-    Ok(begun.elapsed())
-}
 
 /// The rows of flows on the screen, without what changes by itself.
 fn rows(screen: &str) -> Vec<String> {
@@ -47,12 +51,27 @@ fn rows(screen: &str) -> Vec<String> {
     names.collect()
 }
 
-fn scroll(terminal: &Tmux, key: &str) -> Result<Duration> {
-    let before = rows(&terminal.screen()?);
-    answer(terminal, &[key], |s| {
+fn scroll(terminal: &mut Pty, key: &[u8]) -> Result<Duration> {
+    let before = rows(&terminal.screen());
+    terminal.answer(key, SOON, |s| {
         let now = rows(s);
         !now.is_empty() && now != before
     })
+}
+
+/// Presses a key `n` of eight: five change the list, one opens and one closes the help, and the last two
+/// go to the routes and back.
+fn press(terminal: &mut Pty, n: usize) -> Result<Duration> {
+    match n {
+        0 => terminal.answer(b"?", SOON, |s| s.contains("row down")),
+        1 => terminal.answer(b"\x1b", SOON, |s| !s.contains("row down")),
+        2 => scroll(terminal, b"\x1b[6~"),
+        3 => scroll(terminal, b"G"),
+        4 => scroll(terminal, b"\x1b[5~"),
+        5 => scroll(terminal, b"g"),
+        6 => terminal.answer(b"5", SOON, |s| s.contains("ROUTE")),
+        _ => terminal.answer(b"1", SOON, |s| s.contains("! FLOW")),
+    }
 }
 
 /// Seconds since midnight (UTC) by the clock in the header, `LIVE 17:32:55 00:00:15`.
@@ -68,9 +87,8 @@ fn clock(screen: &str) -> Option<u64> {
     clippy::disallowed_methods,
     reason = "the clock on the screen is compared with the machine's"
 )]
-fn age(terminal: &Tmux) -> Result<Duration> {
-    let screen = terminal.screen()?;
-    let shown = clock(&screen).with_context(|| format!("no clock:\n{screen}"))?;
+fn age(screen: &str) -> Result<Duration> {
+    let shown = clock(screen).with_context(|| format!("no clock:\n{screen}"))?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs_f64();
     // midnight may have passed
     let age = (now - shown as f64).rem_euclid(DAY);
@@ -87,17 +105,33 @@ fn counted(screen: &str) -> Option<f64> {
     }
 }
 
+/// What tracer says that it lost, and the tables that gave it nothing.
+fn lost(screen: &str) -> Option<&str> {
+    let row = screen.lines().nth(1)?;
+    let (_, lost) = row.split_once("tracer lost ")?;
+    lost.split_whitespace().next()
+}
+
 /// What was measured.
 struct Measured {
-    /// From keys to the screen.
+    /// From keys to the screen, the shortest first.
     times: Vec<Duration>,
     /// Packets that arrived, packets that tracer counted, and frames that were drawn, per second.
     rates: [f64; 3],
     /// The oldest that anything on the screen was.
     age: Duration,
+    /// What the view says that tracer lost.
+    lost: Option<String>,
 }
 
-fn measure(lab: &Lab, terminal: &Tmux, dir: &Dir) -> Result<Measured> {
+impl Measured {
+    /// The time within which so many of a hundred keys were answered.
+    fn percent(&self, n: usize) -> Duration {
+        self.times[(self.times.len() * n).div_ceil(100).max(1) - 1]
+    }
+}
+
+fn measure(lab: &Lab, terminal: &mut Pty) -> Result<Measured> {
     let received = || lab.node().statistic("in", "rx_packets");
     terminal.wait_for("many flows", LATER, |s| {
         let count = s.lines().nth(1).and_then(|l| l.split_whitespace().next());
@@ -105,25 +139,20 @@ fn measure(lab: &Lab, terminal: &Tmux, dir: &Dir) -> Result<Measured> {
             .and_then(|n| n.parse::<u32>().ok())
             .is_some_and(|n| n >= u32::from(FLOWS) / 2)
     })?;
-    let raw = dir.0.join("raw");
-    terminal.tee(&raw)?;
-    let (begun, before) = (Instant::now(), received()?);
+    let (begun, before, frames) = (Instant::now(), received()?, terminal.frames());
     let (mut times, mut shown, mut ages) = (Vec::new(), Vec::new(), Vec::new());
-    for _ in 0..5 {
-        times.push(answer(terminal, &["?"], |s| s.contains("row down"))?);
-        times.push(answer(terminal, &["Escape"], |s| !s.contains("row down"))?);
-        for key in ["NPage", "G", "PPage", "g"] {
-            times.push(scroll(terminal, key)?);
-            ages.push(age(terminal)?);
+    let mut random = Random::with(1);
+    for _ in 0..ROUNDS {
+        for n in 0..8 {
+            // as a user does it: not in step with frames or pictures
+            thread::sleep(Duration::from_millis(20 + random.below(180)));
+            times.push(press(terminal, n)?);
+            ages.push(age(&terminal.screen())?);
         }
-        times.push(answer(terminal, &["5"], |s| s.contains("ROUTE"))?);
-        times.push(answer(terminal, &["1"], |s| s.contains("! FLOW"))?);
-        shown.extend(counted(&terminal.screen()?));
+        shown.extend(counted(&terminal.screen()));
     }
     let elapsed = begun.elapsed().as_secs_f64();
-    let packets = received()? - before;
-    let bytes = fs::read(&raw).context("what was written")?;
-    let frames = bytes.windows(FRAME.len()).filter(|w| *w == FRAME).count();
+    let (packets, frames) = (received()? - before, terminal.frames() - frames);
     times.sort();
     Ok(Measured {
         times,
@@ -133,6 +162,7 @@ fn measure(lab: &Lab, terminal: &Tmux, dir: &Dir) -> Result<Measured> {
             frames as f64 / elapsed,
         ],
         age: ages.into_iter().max().unwrap_or_default(),
+        lost: lost(&terminal.screen()).map(str::to_owned),
     })
 }
 
@@ -165,41 +195,59 @@ fn flood(lab: &Lab, enough: &AtomicBool, sent: &AtomicU64) -> Result<()> {
 #[test]
 fn keys_are_answered_while_a_hundred_thousand_packets_a_second_arrive() -> Result<()> {
     let lab = Lab::raise("router", None)?;
-    let dir = Dir::new("load")?;
     let length = i32::try_from(LENGTH)?;
     let sink = Xdp::attach(lab.ns("b")?, "eth0", Mode::Native, length, Action::Drop)?;
-    let terminal = open(lab.node(), (120, 40))?;
+    let program = binary()?;
+    let program = program.to_str().context("the path is no text")?;
+    let mut terminal = Pty::start(lab.node(), (120, 40), &[program, "live"])?;
+    terminal.wait_for("the first screen", READY_LIMIT, |s| s.contains("LIVE"))?;
     let (enough, sent) = (AtomicBool::new(false), AtomicU64::new(0));
     let measured = thread::scope(|scope| {
         let sender = scope.spawn(|| flood(&lab, &enough, &sent));
-        let measured = measure(&lab, &terminal, &dir);
+        let measured = measure(&lab, &mut terminal);
         enough.store(true, Ordering::Relaxed);
         sender
             .join()
             .unwrap_or_else(|p| std::panic::resume_unwind(p))?;
         measured
     })?;
-    let Measured { times, rates, age } = measured;
-    let [rate, counted, frames] = rates;
-    let (median, worst) = (times[times.len() / 2], times[times.len() - 1]);
-    let (sent, through) = (sent.load(Ordering::Relaxed), sink.packets()?);
+    judge(&measured, sent.load(Ordering::Relaxed), sink.packets()?)
+}
+
+fn judge(measured: &Measured, sent: u64, through: u64) -> Result<()> {
+    let [rate, counted, frames] = measured.rates;
+    let (half, most) = (measured.percent(50), measured.percent(99));
+    let load = fs::read_to_string("/proc/loadavg").context("the load")?;
     println!(
-        "{rate:.0} packets/s of {FLOWS} flows came in ({sent} were sent, {through} went through), \
-         tracer shows {counted:.0}/s; key to screen {median:?}, worst {worst:?}; what is shown is \
-         {age:?} old at most, {frames:.1} frames/s"
+        "{rate:.0} packets/s of {FLOWS} flows came in ({sent} were sent, {through} went through), each seen at two \
+         devices; tracer shows {counted:.0}/s and lost {}; key to screen: {} keys, median {half:.0?}, 99 % within \
+         {most:.0?}, worst {:.0?}; what is shown is {:.1?} old at most, {frames:.1} frames/s; load {}",
+        measured.lost.as_deref().unwrap_or("nothing"),
+        measured.times.len(),
+        measured.percent(100),
+        measured.age,
+        load.split(' ').next().unwrap_or("?"),
     );
-    ensure!(rate > 20_000.0, "only {rate} packets a second arrived");
+    let optimized = binary()?.components().any(|c| c.as_os_str() == "release");
+    let (limits, wanted) = match optimized {
+        true => (LIMITS, RATE),
+        false => (SLOW_LIMITS, SLOW_RATE),
+    };
+    ensure!(
+        rate > wanted,
+        "NOT CHECKED at {wanted} packets a second: only {rate:.0} arrived"
+    );
     ensure!(
         counted > rate / 2.0 && counted < rate * 1.5,
         "{rate} packets a second came in, and tracer shows {counted}"
     );
-    let optimized = binary()?.components().any(|c| c.as_os_str() == "release");
-    let limits = if optimized { LIMITS } else { SLOW_LIMITS };
-    let [answer, oldest] = limits.map(deadline::scaled);
+    let [middle, slowest, oldest] = limits.map(deadline::scaled);
     ensure!(
-        median < answer / 2 && worst < answer,
-        "keys wait: {times:?}"
+        half < middle && most < slowest,
+        "keys wait: {:?}",
+        measured.times
     );
+    let age = measured.age;
     ensure!(age < oldest, "what is shown is {age:?} old");
     ensure!(
         frames > 0.0 && frames <= FRAMES + 1.0,

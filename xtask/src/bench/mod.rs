@@ -68,7 +68,11 @@ pub(crate) enum Args {
         program: Option<PathBuf>,
     },
     /// Frames and updates of the interactive view with 100,000 flows; needs no root
-    Tui,
+    Tui {
+        /// Instead: from a key to the screen while 100,000 packets a second arrive (root)
+        #[arg(long)]
+        live: bool,
+    },
 }
 
 /// Builds what is measured, and measures.
@@ -100,7 +104,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             program,
         } => record::run(&tracer(program.as_deref())?, *packets, *rounds, *buffer),
         Args::Capture { packets, program } => capture::run(&tracer(program.as_deref())?, *packets),
-        Args::Tui => {
+        Args::Tui { live: true } => tui::live(&tracer(None)?),
+        Args::Tui { live: false } => {
             setup::all()?;
             tui::run()
         }

@@ -211,12 +211,9 @@ fn keys_are_answered_while_a_hundred_thousand_packets_a_second_arrive() -> Resul
             .unwrap_or_else(|p| std::panic::resume_unwind(p))?;
         measured
     })?;
-    judge(&measured, sent.load(Ordering::Relaxed), sink.packets()?)
-}
-
-fn judge(measured: &Measured, sent: u64, through: u64) -> Result<()> {
     let [rate, counted, frames] = measured.rates;
     let (half, most) = (measured.percent(50), measured.percent(99));
+    let (sent, through) = (sent.load(Ordering::Relaxed), sink.packets()?);
     let load = fs::read_to_string("/proc/loadavg").context("the load")?;
     println!(
         "{rate:.0} packets/s of {FLOWS} flows came in ({sent} were sent, {through} went through), each seen at two \
@@ -228,10 +225,17 @@ fn judge(measured: &Measured, sent: u64, through: u64) -> Result<()> {
         measured.age,
         load.split(' ').next().unwrap_or("?"),
     );
+    judge(&measured)
+}
+
+fn judge(measured: &Measured) -> Result<()> {
+    let [rate, counted, frames] = measured.rates;
+    let (half, most) = (measured.percent(50), measured.percent(99));
     let optimized = binary()?.components().any(|c| c.as_os_str() == "release");
-    let (limits, wanted) = match optimized {
-        true => (LIMITS, RATE),
-        false => (SLOW_LIMITS, SLOW_RATE),
+    let (limits, wanted) = if optimized {
+        (LIMITS, RATE)
+    } else {
+        (SLOW_LIMITS, SLOW_RATE)
     };
     ensure!(
         rate > wanted,

@@ -4,11 +4,9 @@ mod load;
 mod panics;
 mod recording;
 mod replay;
+mod screens;
 
-use std::cell::RefCell;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 use std::{env, fs};
@@ -118,70 +116,6 @@ fn a_lost_ipv6_flow_is_on_the_first_screen_within_two_seconds() -> Result<()> {
         );
     }
     Ok(())
-}
-
-/// What the first screen has to say, without a key. With `TRACER_SCREENS=DIR` the screens are
-/// written there.
-fn first_screen(lab: &str, finding: &str, marks: &[char]) -> Result<()> {
-    let name = lab;
-    let lab = Lab::raise_named(lab)?;
-    let terminal = open(lab.node(), SIZE)?;
-    let enough = AtomicBool::new(false);
-    let screen = thread::scope(|scope| {
-        let traffic = scope.spawn(|| lab.traffic_until(&enough));
-        let before = RefCell::new(String::new());
-        let screen = terminal.wait_for(finding, LATER, |s| {
-            let rows: Vec<&str> = s.lines().collect();
-            let head = rows.iter().position(|l| l.starts_with("! FLOW"));
-            // what is wrong is said above the flows, the first of them is one in trouble, and the
-            // next step is below
-            let said = head.is_some_and(|h| {
-                rows[..h]
-                    .iter()
-                    .any(|l| l.contains(&format!("[{finding}]")))
-                    && rows.get(h + 1).is_some_and(|l| l.starts_with(marks))
-                    && rows[h..].iter().any(|l| l.contains("next ["))
-            });
-            // not while it is being drawn
-            said && *before.replace(s.to_owned()) == *s
-        });
-        enough.store(true, Ordering::Relaxed);
-        traffic
-            .join()
-            .unwrap_or_else(|p| std::panic::resume_unwind(p))?;
-        screen
-    })?;
-    if let Some(dir) = env::var_os("TRACER_SCREENS") {
-        fs::create_dir_all(&dir)?;
-        let file = format!("{}.txt", name.replace(':', "-"));
-        fs::write(Path::new(&dir).join(file), screen)?;
-    }
-    Ok(())
-}
-
-#[test]
-fn native_tunnel_shows_its_problem_without_a_key() -> Result<()> {
-    first_screen("native-tunnel", "tunnel-in-native-mode", &['!'])
-}
-
-#[test]
-fn aws_eni_shows_its_problem_without_a_key() -> Result<()> {
-    first_screen("aws-eni", "duplicate-default", &['!', '?', '✗'])
-}
-
-#[test]
-fn overlapping_vpc_shows_its_problem_without_a_key() -> Result<()> {
-    first_screen("overlapping-vpc", "tunnel-unanswered", &['?'])
-}
-
-#[test]
-fn ipv6_prefix_shows_its_problem_without_a_key() -> Result<()> {
-    first_screen("ipv6-prefix", "onlink-prefix-mismatch", &['?'])
-}
-
-#[test]
-fn encap_loss_shows_its_problem_without_a_key() -> Result<()> {
-    first_screen("encap-loss", "encap-mtu", &['✗', '!', '?'])
 }
 
 #[test]

@@ -11,6 +11,7 @@ use super::{
     chain::{Chain, Leg},
     draft::Draft,
     explain::Explain,
+    late::take_late,
     nat::Owner,
     outcome::{Answers, outcome},
     pair::{Pair, pair},
@@ -46,6 +47,8 @@ pub(super) struct Built {
     pub(super) flows: Vec<BuiltFlow>,
     /// Drops of which the flow cannot be told.
     pub(super) strays: Vec<Drop>,
+    /// Drops that are no loss, because the connection was closed.
+    pub(super) late: Vec<Drop>,
     /// It has to be made again at this time, when nothing happens before.
     pub(super) again: Option<KtimeNs>,
     /// The later fragments that were added.
@@ -111,15 +114,20 @@ pub(super) fn build(key: &Tuple, group: &Group, context: Context<'_>) -> Built {
             strays.extend(attach_drop(&mut drafts, &drop, topology));
         }
     }
+    let late: Vec<Drop> = drafts.iter_mut().flat_map(take_late).collect();
     let mut built = Built {
         strays,
+        late,
         fragments: fragments.is_some(),
         shown_elsewhere: context.shown_elsewhere,
         ..Built::default()
     };
     let pairs = pairs(key, drafts, topology);
     built.flows.reserve_exact(pairs.len());
-    if let ([pair], true) = (pairs.as_slice(), built.strays.is_empty()) {
+    if let ([pair], true) = (
+        pairs.as_slice(),
+        built.strays.is_empty() && built.late.is_empty(),
+    ) {
         built.counts = Recount::of(pair, group, context);
     }
     for pair in pairs {

@@ -12,6 +12,7 @@ mod explain;
 mod feeders;
 mod flow;
 mod group;
+mod late;
 mod nat;
 mod outcome;
 mod pair;

@@ -120,10 +120,15 @@ impl Model {
             .filter(|d| d.sample.loss && d.sample.tuple.is_none())
             .map(DropTotals::shown)
             .collect();
+        let mut no_loss = self.store.no_loss.clone();
         for group in self.store.groups.values() {
             if let Some(built) = &*group.built.borrow() {
                 flows.extend(built.flows.iter().cloned());
                 stray_drops.extend(built.strays.iter().cloned());
+                for late in &built.late {
+                    let key = (late.place.reason.clone(), late.place.symbol.clone());
+                    *no_loss.entry(key).or_default() += late.count;
+                }
             }
         }
         flows.sort_unstable_by(|a, b| {
@@ -144,11 +149,9 @@ impl Model {
             started: self.started,
             flows: flows.into_iter().map(|b| b.flow).collect(),
             stray_drops,
-            no_loss: self
-                .store
-                .no_loss
-                .iter()
-                .map(|((reason, symbol), n)| (reason.clone(), symbol.clone(), *n))
+            no_loss: no_loss
+                .into_iter()
+                .map(|((reason, symbol), n)| (reason, symbol, n))
                 .collect(),
             neigh_failures,
             loss: Loss {

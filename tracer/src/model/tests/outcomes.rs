@@ -1,5 +1,7 @@
 //! What becomes of packets.
 
+use rstest::rstest;
+
 use super::*;
 
 fn node() -> (Lab, NetnsId) {
@@ -172,6 +174,58 @@ fn a_drop_without_a_hop_is_a_flow_and_one_without_addresses_is_a_stray() {
         snapshot.no_loss,
         [("TCP_OLD_DATA".into(), "somewhere".into(), 4)]
     );
+}
+
+/// A connection to the pod whose client was seen with `flags`, and the end of one of its segments.
+fn tcp_end(flags: u8, reason: &str, symbol: &str) -> (Lab, Snapshot) {
+    let (mut lab, pod) = node();
+    let tcp = tuple(Proto::TCP, "10.9.0.9", 4000, "10.244.1.10", 80);
+    for dev in ["eth0", "lxc-p1"] {
+        let hop = if dev == "eth0" {
+            lab.comes(tcp, dev, 7)
+        } else {
+            lab.leaves(tcp, "eth0", dev, 7)
+        };
+        hop.tcp_flags = flags;
+    }
+    let drop = lab.drops(tcp, reason, "", 1);
+    drop.place.netns = Some(pod);
+    drop.place.symbol = symbol.into();
+    let snapshot = lab.later();
+    (lab, snapshot)
+}
+
+#[rstest]
+#[case("TCP_FLAGS", "tcp_v4_do_rcv")]
+#[case("TCP_FLAGS", "tcp_v6_do_rcv")]
+#[case("NO_SOCKET", "tcp_v4_rcv")]
+#[case("NO_SOCKET", "tcp_v6_rcv")]
+fn a_segment_after_the_connection_was_closed_is_no_loss(
+    #[case] reason: &str,
+    #[case] symbol: &str,
+) {
+    // SYN, FIN, PSH, ACK
+    let (lab, snapshot) = tcp_end(0x1b, reason, symbol);
+    let flow = only(&snapshot);
+    assert!(flow.forward.drops.is_empty());
+    assert_ne!(lab.outcome(&flow.forward), format!("dropped {reason}"));
+    assert_eq!(snapshot.no_loss, [(reason.into(), symbol.into(), 1)]);
+}
+
+#[rstest]
+// the connection was not closed
+#[case(0x1a, "TCP_FLAGS", "tcp_v4_do_rcv")]
+#[case(0x02, "NO_SOCKET", "tcp_v4_rcv")]
+// closed, but refused for something else
+#[case(0x1b, "TCP_CSUM", "tcp_v4_rcv")]
+fn a_segment_of_an_open_connection_is_lost(
+    #[case] flags: u8,
+    #[case] reason: &str,
+    #[case] symbol: &str,
+) {
+    let (_, snapshot) = tcp_end(flags, reason, symbol);
+    assert_eq!(only(&snapshot).forward.drops.len(), 1);
+    assert!(snapshot.no_loss.is_empty());
 }
 
 #[test]

@@ -163,6 +163,17 @@ pub fn syn((from, to): (u16, u16)) -> Vec<u8> {
     [ports.as_flattened(), &rest].concat()
 }
 
+/// A TCP acknowledgement without options and data, with a right checksum.
+pub fn ack((from, to): ([u8; 4], [u8; 4]), (sport, dport): (u16, u16)) -> Vec<u8> {
+    let ports = [sport, dport].map(u16::to_be_bytes);
+    let rest = [0, 0, 0, 1, 0, 0, 0, 1, 0x50, 0x10, 0xff, 0xff, 0, 0, 0, 0];
+    let mut header = [ports.as_flattened(), &rest].concat();
+    // with the pseudo header of RFC 9293 §3.1
+    let sum = checksum(&[&from[..], &to, &[0, 6, 0, 20], &header].concat());
+    header[16..18].copy_from_slice(&sum.to_be_bytes());
+    header
+}
+
 /// A VXLAN header before an Ethernet frame, in UDP.
 pub fn vxlan(vni: u32, frame: &[u8]) -> Vec<u8> {
     let vni = (vni << 8).to_be_bytes();

@@ -1,5 +1,6 @@
 //! `tracer check` as the step of a runbook: what it sends, when it ends, what it prints.
 
+mod late;
 mod probe;
 
 use std::fs;

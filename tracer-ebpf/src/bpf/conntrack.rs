@@ -13,10 +13,8 @@ use tracer_abi::{
 };
 
 use super::{
-    fragment,
     kmem::{copy, read},
-    maps::{WANTED, count, filter, note_wanted, off, wanted_exist, work_of},
-    work::Work,
+    maps::{WANTED, count, filter, note_wanted, off, work_of},
 };
 
 /// Both `nf_conntrack_tuple_hash` of a connection; user space checks that it reads no further.
@@ -224,75 +222,6 @@ pub(super) fn original(nfct: u64, bytes: &mut Tuples, t: &Tuple, nat: &mut Nat) 
     }
 }
 
-/// [`wanted`]: it is not.
-pub(super) const NOT_WANTED: u32 = 0;
-/// [`wanted`]: for the addresses on the other side of the translation.
-pub(super) const WANTED_TRANSLATED: u32 = 1;
-/// [`wanted`]: it is an ICMP error about a flow that the filter wants.
-pub(super) const WANTED_ERROR: u32 = 2;
-
-/// Asks the filter again about a packet that it does not want as it is: for the addresses before
-/// translation, and for the flow that an ICMP error is about. Costs a read of the connection's
-/// status, and more when it is translated.
-///
-/// Like the other exported functions here it takes numbers only, so that the verifier checks it
-/// once and by itself: within a program all paths through the filter would be multiplied. `error` is
-/// what [`error_of`] said. The caller asks, and not this function: the frames of nested calls add up
-/// to 512 bytes at most, and before Linux 6.8 each is rounded up to 32.
-#[unsafe(no_mangle)]
-pub(super) extern "C" fn tracer_wanted(hook: u32, nfct: u64, netns: u32, error: u32) -> u32 {
-    let Some(w) = work_of(hook) else {
-        return NOT_WANTED;
-    };
-    let mut found = WANTED_TRANSLATED;
-    w.view = w.packet.tuple;
-    if w.packet.outer.family == 0 {
-        if error != 0 {
-            w.view = w.about.tuple;
-            found = WANTED_ERROR;
-        } else if nfct != 0 {
-            came(nfct, &mut w.ct, &w.packet.tuple, &mut w.nat);
-            if w.nat.flags != 0 {
-                w.nat.put(&mut w.view);
-            }
-        }
-        if let Some(f) = filter()
-            && f.accepts(&w.view, &w.packet.outer)
-        {
-            fragment::remember(w, netns);
-            return found;
-        }
-    }
-    // by the addresses that it has here, or that the ICMP error is about
-    if found == WANTED_TRANSLATED {
-        w.view = w.packet.tuple;
-    }
-    if !known(netns, w) {
-        return NOT_WANTED;
-    }
-    fragment::remember(w, netns);
-    found
-}
-
-/// The same for a packet that was dropped.
-#[inline(always)]
-pub(super) fn wanted_dropped(nfct: u64, netns: u32, w: &mut Work) -> bool {
-    w.view = w.packet.tuple;
-    if w.packet.outer.family == 0 && nfct != 0 {
-        original(nfct, &mut w.ct, &w.packet.tuple, &mut w.nat);
-        if w.nat.flags != 0 {
-            w.nat.put(&mut w.view);
-            if let Some(f) = filter()
-                && f.accepts(&w.view, &w.packet.outer)
-            {
-                return true;
-            }
-            w.view = w.packet.tuple;
-        }
-    }
-    known(netns, w)
-}
-
 /// [`tracer_icmp_error`] for a packet that can be one; 0 when it is none, or is encapsulated.
 #[inline(always)]
 pub(super) fn error_of(hook: u32, p: &Packet) -> u32 {
@@ -349,15 +278,4 @@ pub(super) extern "C" fn tracer_translation(hook: u32, nfct: u64, netns: u32) ->
     }
     note_wanted();
     1
-}
-
-/// The filter wanted a packet with the tuple `w.view`, or with its reverse, on the other side of
-/// the translation.
-#[inline(always)]
-fn known(netns: u32, w: &mut Work) -> bool {
-    if !wanted_exist() {
-        return false;
-    }
-    w.wanted.fill(&w.view, netns);
-    WANTED.get_ptr(&w.wanted).is_some()
 }

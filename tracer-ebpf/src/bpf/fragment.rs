@@ -57,6 +57,12 @@ pub(super) fn resolve(w: &mut Work, netns: u32) {
     }
 }
 
+/// The packet is one of several fragments.
+#[inline(always)]
+pub(super) fn is_one(p: &Packet) -> bool {
+    p.fragment != FRAGMENT_NONE
+}
+
 /// Remembers the first fragment of a packet for the later ones.
 #[inline(always)]
 pub(super) fn remember(w: &mut Work, netns: u32) {

@@ -15,4 +15,5 @@ mod skb;
 mod stay;
 mod tunnel_key;
 mod validation;
+mod wanted;
 mod work;

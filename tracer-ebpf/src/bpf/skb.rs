@@ -10,10 +10,10 @@ use tracer_abi::{
 };
 
 use super::{
-    conntrack::{self, WANTED_ERROR, WANTED_TRANSLATED},
     fragment,
     kmem::{Linear, ld, read_at},
-    maps::{count, filter, off, work_of},
+    maps::{count, off, work_of},
+    wanted::{Wanted, accepted, wanted, wanted_dropped},
     work::{Hook, SKB_TAIL, SkbTail, Work},
 };
 
@@ -188,10 +188,10 @@ pub(super) unsafe fn segments(skb: usize, head: u64, len: u32) -> u32 {
     }
 }
 
-/// Parses the packet at `w.linear`, whose tunnel key is in `w`, and applies the filter.
+/// Parses the packet at `w.linear`, whose tunnel key is in `w`.
 ///
 /// It takes numbers only and is exported, so that the verifier checks it once and by itself: inlined,
-/// all paths through parser and filter would be multiplied with those behind it.
+/// all paths through the parser would be multiplied with those behind it.
 #[unsafe(no_mangle)]
 extern "C" fn tracer_parse(hook: u32, ethertype: u32, netns: u32) -> u32 {
     let Some(w) = work_of(hook) else {
@@ -208,21 +208,15 @@ extern "C" fn tracer_parse(hook: u32, ethertype: u32, netns: u32) -> u32 {
     }
     fragment::resolve(w, netns);
     name_tenant(w);
-    if wanted(&w.packet) {
-        fragment::remember(w, netns);
-        return PARSED;
-    }
-    UNWANTED
+    PARSED
 }
 
 /// [`tracer_parse`]: not IP.
 const NOTHING: u32 = 0;
-/// [`tracer_parse`]: the filter wants it.
+/// [`tracer_parse`]: it is.
 const PARSED: u32 = 1;
-/// [`tracer_parse`]: the filter does not want it as it is.
-const UNWANTED: u32 = 2;
 /// [`tracer_parse`]: its headers are cut, make no sense, or are not in the linear part.
-const UNREADABLE: u32 = 3;
+const UNREADABLE: u32 = 2;
 
 /// What a hook knows of a packet before its headers are read.
 pub(super) struct Unparsed {
@@ -259,17 +253,19 @@ pub(super) fn parse_wanted(
     if parsed == UNREADABLE {
         count(Counter::Unreadable);
     }
-    if parsed != UNWANTED {
-        return parsed == PARSED;
+    if parsed != PARSED {
+        return false;
     }
-    let error = conntrack::error_of(hook, &w.packet);
-    match conntrack::tracer_wanted(hook, nfct, netns, error) {
-        WANTED_TRANSLATED => true,
-        WANTED_ERROR => {
+    if accepted(hook, netns, w) {
+        return true;
+    }
+    match wanted(hook, nfct, netns, &w.packet) {
+        Wanted::Translated => true,
+        Wanted::Error => {
             w.error_only = true;
             true
         }
-        _ => {
+        Wanted::Not => {
             count(Counter::Filtered);
             false
         }
@@ -278,22 +274,27 @@ pub(super) fn parse_wanted(
 
 /// The same for a packet that was dropped; one that cannot be read is kept with an empty tuple: a
 /// loss is a loss.
+#[inline(always)]
+pub(super) fn parse_dropped(packet: &Unparsed, w: &mut Work) -> bool {
+    let hook = Hook::KfreeSkb as u32;
+    let netns = packet.netns;
+    tracer_parse_dropped(hook, u32::from(packet.ethertype), netns) == 0
+        || accepted(hook, netns, w)
+        || wanted_dropped(hook, packet.nfct, netns)
+}
+
+/// Returns 1 when it can be read.
 #[unsafe(no_mangle)]
-pub(super) extern "C" fn tracer_parse_dropped(
-    hook: u32,
-    ethertype: u32,
-    netns: u32,
-    nfct: u64,
-) -> u32 {
+extern "C" fn tracer_parse_dropped(hook: u32, ethertype: u32, netns: u32) -> u32 {
     let Some(w) = work_of(hook) else { return 0 };
     let linear = w.linear;
     if parse_into(&linear, ethertype as u16, &mut w.window, &mut w.packet).is_err() {
         w.packet.tuple = Tuple::default();
         w.packet.outer = Outer::default();
-        return 1;
+        return 0;
     }
     fragment::resolve(w, netns);
-    u32::from(wanted(&w.packet) || conntrack::wanted_dropped(nfct, netns, w))
+    1
 }
 
 /// Puts the tunnel key that the packet carries into its tuple, unless it is encapsulated.
@@ -310,15 +311,6 @@ fn name_tenant(w: &mut Work) {
             core::ptr::write_volatile(&raw mut t.encap, ENCAP_KEY);
             core::ptr::write_volatile(&raw mut t.vni, key);
         }
-    }
-}
-
-/// The filter accepts the packet or its reverse.
-#[inline(always)]
-pub(super) fn wanted(p: &Packet) -> bool {
-    match filter() {
-        Some(f) if f.len != 0 => f.accepts(&p.tuple, &p.outer),
-        _ => true,
     }
 }
 

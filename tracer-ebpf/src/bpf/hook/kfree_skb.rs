@@ -20,7 +20,7 @@ use crate::bpf::{
     kmem::{add, ld, read},
     maps::{DROPS, count, home_netns, netns_scope, no_loss, off, work},
     packet::{self, End},
-    skb::{Layout, segments, tracer_parse_dropped},
+    skb::{Layout, Unparsed, parse_dropped, segments},
     work::{Hook, Work},
 };
 
@@ -114,8 +114,12 @@ unsafe fn dropped(skb: usize, location: u64, reason: u32) {
         w.linear = linear;
         w.edge = scope == NETNS_EDGE;
         let ethertype = u16::from_be(ld(skb, Off::SkbProtocol));
-        let hook = Hook::KfreeSkb as u32;
-        if tracer_parse_dropped(hook, u32::from(ethertype), ct.netns, ct.nfct) == 0 {
+        let unparsed = Unparsed {
+            ethertype,
+            netns: ct.netns,
+            nfct: ct.nfct,
+        };
+        if !parse_dropped(&unparsed, w) {
             count(Counter::Filtered);
             return;
         }

@@ -56,6 +56,11 @@ pub mod map {
     pub const TUNNELS: &str = "TUNNELS";
     /// `HASH`: return address `u64` → `u32` 1; frees there are no loss and only counted.
     pub const NO_LOSS: &str = "NO_LOSS";
+    /// `PERCPU_HASH`: ifindex `u32` → `u32`, devices that the tc program is still being attached to: 1
+    /// as soon as this CPU's packets pass it.
+    pub const PENDING: &str = "PENDING";
+    /// `ARRAY[1]`: `u32`, not 0 while there may be devices in `PENDING`.
+    pub const STARTING: &str = "STARTING";
     /// `PERCPU_ARRAY`: where records with packet bytes are put together.
     pub const SNAPS: &str = "SNAPS";
 }
@@ -72,6 +77,8 @@ pub mod entries {
     pub const ROUTE_FAILS: u32 = 4_096;
     /// Of [`super::map::WANTED`].
     pub const WANTED: u32 = 32_768;
+    /// Of [`super::map::PENDING`].
+    pub const PENDING: u32 = 1_024;
     /// Of the first fragments that are remembered.
     pub const FRAGMENTS: u32 = 4_096;
     /// Of the last lookups, on each CPU.

@@ -29,6 +29,9 @@ pub const ABOUT_OUTPUT: u16 = 1;
 /// The device of the dst entry is in another network namespace: the packet was routed there, and
 /// came down through a macvlan, ipvlan or VLAN device of it.
 pub const ABOUT_OTHER_NETNS: u16 = 2;
+/// The packet was seen where its dst entry is gone, because the program at its device was not
+/// attached yet.
+pub const ABOUT_EARLY: u16 = 4;
 
 /// The decision for a packet, as far as it can be read at this hook.
 #[repr(C)]

@@ -12,7 +12,7 @@ use tracer_abi::{
 
 use super::{
     conntrack,
-    decide::tracer_decide,
+    decide::{tracer_decide, tracer_decide_early},
     dst,
     emit::{QUIET, WAKE, emit},
     kmem::{Linear, add},
@@ -42,6 +42,15 @@ pub(super) struct Seen {
     /// `_nfct`; outgoing packets only.
     pub(super) nfct: u64,
     pub(super) now: u64,
+    pub(super) hook: Hook,
+}
+
+impl Seen {
+    /// Its dst entry is gone, and so is what can be said of the decision.
+    #[inline(always)]
+    fn early(&self) -> bool {
+        matches!(self.hook, Hook::Queue)
+    }
 }
 
 /// Counts the packet in `w.packet` and tells user space what is new about it.
@@ -126,6 +135,7 @@ fn update(w: &mut Work, v: &mut FlowValue, s: &Seen) {
     let mut change = 0;
     let entry = conntrack::entry(s.nfct);
     if s.dir == DIR_OUT
+        && !s.early()
         && (v.dst != s.dst || v.nfct != entry || s.now.wrapping_sub(v.dst_ns) > DST_RECHECK_NS)
     {
         decide(w, s);
@@ -161,12 +171,16 @@ fn update(w: &mut Work, v: &mut FlowValue, s: &Seen) {
 fn decide(w: &mut Work, s: &Seen) {
     (w.now, w.mark) = (set_clock(), s.mark);
     w.nat = Nat::default();
-    let hook = Hook::TcEgress as u32;
+    let hook = s.hook as u32;
     // called from here and not from there: the frames of nested calls add up to 512 bytes at most
     if w.packet.outer.family == 0 && s.nfct != 0 {
         conntrack::tracer_translation(hook, s.nfct, s.netns);
     }
-    tracer_decide(hook, s.dst, s.netns, s.iif);
+    if s.early() {
+        tracer_decide_early(hook, s.ifindex, s.netns, s.iif);
+    } else {
+        tracer_decide(hook, s.dst, s.netns, s.iif);
+    }
 }
 
 #[inline(always)]
@@ -238,12 +252,7 @@ fn icmp_error(w: &mut Work, linear: &Linear, s: &Seen) {
         return;
     }
     w.linear = *linear;
-    let hook = if s.dir == DIR_OUT {
-        Hook::TcEgress
-    } else {
-        Hook::Receive
-    };
-    if conntrack::tracer_icmp_error(hook as u32) == 0 {
+    if conntrack::tracer_icmp_error(s.hook as u32) == 0 {
         return;
     }
     let now = set_clock();

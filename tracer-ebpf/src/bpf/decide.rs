@@ -6,7 +6,7 @@
 use tracer_abi::{
     nat::Nat,
     offset::Off,
-    route::{ROUTE_NO_DST, Route},
+    route::{ABOUT_EARLY, ROUTE_NO_DST, Route},
 };
 
 use super::{
@@ -30,6 +30,29 @@ pub(super) extern "C" fn tracer_decide(hook: u32, dst: u64, netns: u32, iif: u32
     }
     w.before = w.route;
     if !lookup::join(&mut w.route, &asked, w.now) {
+        w.route = w.before;
+    }
+    1
+}
+
+/// The same for a packet whose dst entry is gone: the lookup alone, if it led to the device that the
+/// packet leaves by.
+#[unsafe(no_mangle)]
+pub(super) extern "C" fn tracer_decide_early(hook: u32, ifindex: u32, netns: u32, iif: u32) -> u32 {
+    let Some(w) = work_of(hook) else { return 0 };
+    let mut asked = Asked::of(&w.packet, netns, iif, w.mark);
+    if w.nat.flags != 0 {
+        asked.saddr = &w.nat.saddr;
+        asked.sport = w.nat.sport;
+    }
+    w.before = Route {
+        prefix_len: 255,
+        about: ABOUT_EARLY,
+        ..Route::default()
+    };
+    w.route = w.before;
+    let whole = lookup::join_alone(&mut w.route, &asked, w.now);
+    if !whole || w.route.oif != ifindex {
         w.route = w.before;
     }
     1

@@ -5,8 +5,8 @@ use tracer_abi::{
     key::{FAMILY_IPV4, FAMILY_IPV6},
     offset::Off,
     route::{
-        ABOUT_OTHER_NETNS, ROUTE_DST, ROUTE_FAKE, ROUTE_LOOKUP, ROUTE_LWTUNNEL, ROUTE_METADATA,
-        ROUTE_NO_DST, ROUTE_OTHER_NEXTHOP, Route,
+        ABOUT_EARLY, ABOUT_OTHER_NETNS, ROUTE_DST, ROUTE_FAKE, ROUTE_LOOKUP, ROUTE_LWTUNNEL,
+        ROUTE_METADATA, ROUTE_NO_DST, ROUTE_OTHER_NEXTHOP, Route,
     },
 };
 
@@ -140,6 +140,24 @@ fn key_of(state: u64) -> u32 {
     u64::from_be(id) as u32
 }
 
+/// The first decision from a dst entry, where the lookup alone was known: that stays, if this one agrees
+/// and has none of its own.
+#[inline(always)]
+fn known_at_last(old: &mut Route, new: &Route) {
+    let agrees = old.how & ROUTE_LOOKUP != 0
+        && new.how == ROUTE_DST
+        && old.oif == new.oif
+        && old.gw_family == new.gw_family
+        && same(&old.gateway, &new.gateway);
+    if agrees {
+        old.how |= ROUTE_DST;
+        old.about = new.about;
+        old.kind = new.kind;
+    } else {
+        *old = *new;
+    }
+}
+
 /// Puts a newly decoded decision in the place of the old one. True when it is another decision.
 ///
 /// Only the first packet of a cached route has a lookup, so a later decode that lacks the lookup
@@ -147,6 +165,10 @@ fn key_of(state: u64) -> u32 {
 #[inline(always)]
 pub(super) fn replace(old: &mut Route, new: &Route) -> bool {
     const HOW: u8 = ROUTE_LOOKUP | ROUTE_OTHER_NEXTHOP;
+    if old.about & ABOUT_EARLY != 0 {
+        known_at_last(old, new);
+        return false;
+    }
     let agrees = old.oif == new.oif
         && old.kind == new.kind
         && old.gw_family == new.gw_family

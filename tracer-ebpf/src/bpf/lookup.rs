@@ -7,7 +7,9 @@
 
 use aya_ebpf::helpers::bpf_get_current_task;
 use tracer_abi::{
-    key::{self, FAMILY_IPV6, PROTO_ICMP, PROTO_ICMPV6, PROTO_SCTP, PROTO_TCP, PROTO_UDP},
+    key::{
+        self, FAMILY_IPV4, FAMILY_IPV6, PROTO_ICMP, PROTO_ICMPV6, PROTO_SCTP, PROTO_TCP, PROTO_UDP,
+    },
     offset::Off,
     parse::Packet,
     route::{
@@ -28,7 +30,8 @@ const MAX_AGE_NS: u64 = 100_000_000;
 const MARK_AGE_NS: u64 = 11_000_000;
 /// `flowi_common.flowic_iif` of an output lookup: loopback.
 pub(super) const IIF_OUTPUT: u32 = 1;
-/// `RTN_LOCAL`, `RTN_BROADCAST` and `RTN_ANYCAST` of `linux/rtnetlink.h`.
+/// `RTN_UNICAST`, `RTN_LOCAL`, `RTN_BROADCAST` and `RTN_ANYCAST` of `linux/rtnetlink.h`.
+const UNICAST: u8 = 1;
 const LOCAL: u8 = 2;
 const BROADCAST: u8 = 3;
 const ANYCAST: u8 = 4;
@@ -38,6 +41,8 @@ const TABLE_LOCAL: u32 = 255;
 pub(super) const EAGAIN: u32 = 11;
 pub(super) const ENETUNREACH: u32 = 101;
 const AF_INET6: u8 = 10;
+/// First byte of the first multicast address of IPv4.
+const MULTICAST: u8 = 224;
 const KERNEL: u64 = 1 << 63;
 
 /// What must have been looked up for a packet.
@@ -285,13 +290,52 @@ pub(super) fn join(route: &mut Route, a: &Asked<'_>, now: u64) -> bool {
     if route.how & ROUTE_DST != 0 && !agree(route, slot, a) {
         return true;
     }
+    claim(place, slot, a);
+    route.how |= ROUTE_LOOKUP;
+    merge(route, slot, a);
+    is_unchanged(place, taken)
+}
+
+/// The same without a dst entry: nothing but the lookup says what was decided. Of several next hops it
+/// names the first, so that it says nothing then. False when nothing is known.
+#[inline(always)]
+pub(super) fn join_alone(route: &mut Route, a: &Asked<'_>, now: u64) -> bool {
+    let Some(place) = of_packet(route, a, now) else {
+        return false;
+    };
+    // SAFETY: as in `find`.
+    let slot = unsafe { &*place };
+    // SAFETY: a member of the place.
+    let taken = unsafe { (&raw const (*place).ts_ns).read_volatile() };
+    if slot.errno != 0 || route.about & ABOUT_OUTPUT != 0 || has_several(slot) {
+        return false;
+    }
+    claim(place, slot, a);
+    route.how = ROUTE_LOOKUP;
+    route.gw_family = slot.gw_family;
+    if slot.gw_family != 0 {
+        route.gateway = slot.gateway;
+    }
+    // the event of IPv4 does not name the type
+    if slot.family == FAMILY_IPV4 && slot.daddr[0] < MULTICAST {
+        route.kind = UNICAST;
+    }
+    merge(route, slot, a);
+    is_unchanged(place, taken)
+}
+
+/// A lookup of a sender that left its port open is from here on this flow's.
+#[inline(always)]
+fn claim(place: *mut LookupSlot, slot: &LookupSlot, a: &Asked<'_>) {
     if slot.task != 0 && slot.sport == 0 {
-        // from here on it is this flow's
         // SAFETY: a member of the place; another task's lookup may just be taking it (see `keep`).
         unsafe { (&raw mut (*place).sport).write_volatile(a.sport) };
     }
-    route.how |= ROUTE_LOOKUP;
-    merge(route, slot, a);
+}
+
+/// No other task took the place since it was of the time `taken`.
+#[inline(always)]
+fn is_unchanged(place: *mut LookupSlot, taken: u64) -> bool {
     // SAFETY: members of the place, and a helper without arguments.
     unsafe {
         let task = (&raw const (*place).task).read_volatile();

@@ -5,7 +5,7 @@ use core::ffi::c_void;
 use aya_ebpf::{
     helpers::{bpf_jiffies64, bpf_ktime_get_ns},
     macros::map,
-    maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
+    maps::{Array, HashMap, LruHashMap, PerCpuArray, PerCpuHashMap, RingBuf},
 };
 use tracer_abi::{
     NETNS_FULL, NETNS_MARKS_SIZE, TUNNELS_SIZE,
@@ -62,6 +62,10 @@ static DEVICES: HashMap<u32, u32> = HashMap::with_max_entries(1_024, 0);
 static FILTER: Array<FilterProg> = Array::with_max_entries(1, 0);
 #[map]
 static NO_LOSS: HashMap<u64, u32> = HashMap::with_max_entries(1_024, 0);
+#[map]
+static PENDING: PerCpuHashMap<u32, u32> = PerCpuHashMap::with_max_entries(entries::PENDING, 0);
+#[map]
+static STARTING: Array<u32> = Array::with_max_entries(1, 0);
 #[map]
 static WORK: PerCpuArray<Work> = PerCpuArray::with_max_entries(Hook::COUNT, 0);
 /// One place suffices without a recording; user space gives it one per hook for one.
@@ -213,6 +217,27 @@ pub(super) fn netns_full(netns: u32) -> bool {
 #[inline(always)]
 pub(super) fn device_wanted(ifindex: u32) -> bool {
     global(&raw const ONLY_DEVICES) == 0 || DEVICES.get_ptr(&ifindex).is_some()
+}
+
+/// From here on, packets that leave by the device on this CPU pass the program at it.
+#[inline(always)]
+pub(super) fn serve(ifindex: u32) {
+    if STARTING.get(0).is_none_or(|on| *on == 0) {
+        return;
+    }
+    if let Some(p) = PENDING.get_ptr_mut(&ifindex) {
+        // SAFETY: this CPU's own value.
+        unsafe { *p = 1 };
+    }
+}
+
+/// The program is being attached to the device, and packets on this CPU do not pass it yet.
+#[inline(always)]
+pub(super) fn is_pending(ifindex: u32) -> bool {
+    // SAFETY: this CPU's own value.
+    PENDING
+        .get_ptr(&ifindex)
+        .is_some_and(|p| unsafe { *p } == 0)
 }
 
 /// Frees at this return address are no loss.

@@ -98,7 +98,7 @@ pub(super) fn sent(ctx: &TcContext, w: &Work, s: &Seen, link: u32, ethertype: u1
     });
 }
 
-/// What `received` needs beside.
+/// What `passed` needs beside.
 pub(super) struct Ends {
     pub(super) ethertype: u16,
     pub(super) tci: u16,
@@ -106,13 +106,13 @@ pub(super) struct Ends {
     pub(super) end: u32,
 }
 
-/// A packet that came in; what its linear part holds of it.
+/// A packet at a tracepoint; what its linear part holds of it. Its link header lies before `network`.
 #[inline(always)]
-pub(super) fn received(skb: u64, w: &Work, s: &Seen, layout: &Layout, e: &Ends) {
+pub(super) fn passed(skb: u64, w: &Work, s: &Seen, layout: &Layout, e: &Ends, network: u32) {
     if snaplen() == 0 {
         return;
     }
-    let Some(p) = begin(Hook::Receive) else {
+    let Some(p) = begin(s.hook) else {
         return;
     };
     let link = s.bytes.wrapping_sub(s.len);
@@ -128,7 +128,7 @@ pub(super) fn received(skb: u64, w: &Work, s: &Seen, layout: &Layout, e: &Ends) 
         let shared = layout.head + u64::from(e.end);
         p.head.gso_size = u32::from(read_at::<u16>(shared + off(Off::SharedGsoSize) as u64));
     }
-    linear(p, s.now, layout, layout.data.wrapping_sub(link));
+    linear(p, s.now, layout, network.wrapping_sub(link));
 }
 
 /// Of a packet that ended.

@@ -31,10 +31,11 @@ pub(super) enum Hook {
     Receive,
     TcEgress,
     KfreeSkb,
+    Queue,
 }
 
 impl Hook {
-    pub(super) const COUNT: u32 = 3;
+    pub(super) const COUNT: u32 = 4;
 }
 
 #[repr(C)]

@@ -1,8 +1,9 @@
 //! Route decisions: how they are known and what they say.
 
 use tracer_abi::route::{
-    ABOUT_OTHER_NETNS, ABOUT_OUTPUT, ASKED, ASKED_ANY_SOURCE, ROUTE_DST, ROUTE_FAKE, ROUTE_LOOKUP,
-    ROUTE_LWTUNNEL, ROUTE_METADATA, ROUTE_NO_DST, ROUTE_OTHER_NEXTHOP, ROUTE_REVERSED, Route,
+    ABOUT_EARLY, ABOUT_OTHER_NETNS, ABOUT_OUTPUT, ASKED, ASKED_ANY_SOURCE, ROUTE_DST, ROUTE_FAKE,
+    ROUTE_LOOKUP, ROUTE_LWTUNNEL, ROUTE_METADATA, ROUTE_NO_DST, ROUTE_OTHER_NEXTHOP,
+    ROUTE_REVERSED, Route,
 };
 
 use super::{DecodeError, convert};
@@ -70,6 +71,12 @@ pub(super) fn decision(raw: &Route) -> Result<Option<RouteDecision>, DecodeError
 pub(super) fn of_sent(raw: &Route) -> Result<Option<RouteDecision>, DecodeError> {
     if raw.how & ROUTE_METADATA != 0 {
         return Ok(Some(without_dst(raw)));
+    }
+    if raw.how == 0 && raw.about & ABOUT_EARLY != 0 {
+        return Ok(Some(RouteDecision {
+            why: Some(Why::Early),
+            ..RouteDecision::unknown(How::Unknown)
+        }));
     }
     decision(raw)
 }

@@ -15,8 +15,8 @@ use tracer_abi::{
         KIND_XMIT_ERROR, NeighRecord, PacketRecord, RecordHeader, RouteFailRecord, TcpRecord,
     },
     route::{
-        ABOUT_OTHER_NETNS, ABOUT_OUTPUT, FailKey, FailValue, ROUTE_DST, ROUTE_FAKE, ROUTE_LOOKUP,
-        ROUTE_LWTUNNEL, ROUTE_METADATA, ROUTE_NO_DST, ROUTE_OTHER_NEXTHOP, Route,
+        ABOUT_EARLY, ABOUT_OTHER_NETNS, ABOUT_OUTPUT, FailKey, FailValue, ROUTE_DST, ROUTE_FAKE,
+        ROUTE_LOOKUP, ROUTE_LWTUNNEL, ROUTE_METADATA, ROUTE_NO_DST, ROUTE_OTHER_NEXTHOP, Route,
     },
 };
 use zerocopy::{Immutable, IntoBytes};
@@ -335,6 +335,30 @@ fn a_route_of_another_namespace_is_no_decision_here() {
         ..RouteDecision::unknown(How::Unknown)
     };
     assert_eq!(decision(&route).unwrap(), Some(wanted));
+}
+
+/// Where the program at the device was not attached yet there is the lookup alone, or nothing.
+#[test]
+fn what_left_early_is_known_by_its_lookup_or_not() {
+    let nothing = Route {
+        about: ABOUT_EARLY,
+        ..Route::default()
+    };
+    let unknown = RouteDecision {
+        why: Some(Why::Early),
+        ..RouteDecision::unknown(How::Unknown)
+    };
+    assert_eq!(super::route::of_sent(&nothing).unwrap(), Some(unknown));
+    let looked_up = Route {
+        how: ROUTE_LOOKUP,
+        kind: 1,
+        table: 254,
+        oif: 3,
+        ..nothing
+    };
+    let seen = super::route::of_sent(&looked_up).unwrap().unwrap();
+    assert_eq!((seen.table, seen.dev), (Some(254), Some(Ifindex(3))));
+    assert_eq!((seen.bypass, seen.how), (false, How::Lookup));
 }
 
 #[test]

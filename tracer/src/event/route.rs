@@ -118,6 +118,8 @@ pub enum Why {
     RouteTaken,
     /// The packet was routed in another namespace, and came down through a device of it.
     OtherNetns,
+    /// It left before tracer's program was at the device.
+    Early,
 }
 
 impl Why {
@@ -128,6 +130,7 @@ impl Why {
                 "the packet carried no route: it was not routed here, or another BPF program \
                  redirected it"
             }
+            Self::Early => "it left while tracer was still being attached to the device",
             Self::EndedBefore => "it ended before a route was chosen for it",
             Self::RouteTaken => {
                 "it was dropped for its route, which the kernel had already taken from it"

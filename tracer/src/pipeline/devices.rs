@@ -4,12 +4,12 @@ use std::{collections::BTreeSet, os::unix::fs::MetadataExt as _};
 
 use tracing::debug;
 
-use super::start::{is_traced, mark_tunnels};
+use super::start::{device, is_traced, mark_tunnels};
 use crate::{
     event::Ifindex,
     inventory::{Inventory, Link, Netns},
     net,
-    probe::{Probe, ProbeError},
+    probe::{Device, Probe, ProbeError},
     view::{Limit, Question},
 };
 
@@ -18,13 +18,22 @@ use crate::{
 const MOST_LIMITS: usize = 64;
 
 /// Attaches to one device. That one device refuses is a limit of the picture, not the end of it.
-pub(super) fn attach(probe: &mut Probe, ifindex: Ifindex, name: &str, limits: &mut Vec<Limit>) {
-    match probe.attach_device(ifindex, name) {
-        Ok(attached) => debug!(name, attached, "device"),
+pub(super) fn attach(probe: &mut Probe, device: &Device, limits: &mut Vec<Limit>) {
+    match probe.attach_device(device) {
+        Ok(attached) => debug!(device.name, attached, "device"),
         Err(e) => {
             add(limits, e.to_string(), Question::Path);
         }
     }
+}
+
+/// Takes the devices over that were attached meanwhile. True when one of them was gone.
+pub(super) fn take_attached(probe: &mut Probe, limits: &mut Vec<Limit>) -> bool {
+    let attached = probe.take_attached();
+    for e in attached.errors {
+        add(limits, e.to_string(), Question::Path);
+    }
+    attached.gone
 }
 
 /// Adds a sentence once. True when it is new.
@@ -76,7 +85,7 @@ pub(super) fn follow(
         reattach(probe, home, limits);
         let all = home.links.values().filter(|l| is_traced(l));
         for link in all.filter(|_| !known.devices_given) {
-            attach(probe, link.ifindex, &link.name, limits);
+            attach(probe, &device(link), limits);
         }
     }
     warn(mark_tunnels(probe, new));
@@ -88,7 +97,7 @@ pub(super) fn follow(
 fn reattach(probe: &mut Probe, home: &Netns, limits: &mut Vec<Limit>) {
     for link in lost(probe, home) {
         probe.forget_device(link.ifindex);
-        attach(probe, link.ifindex, &link.name, limits);
+        attach(probe, &device(link), limits);
         let text = format!(
             "tracer's program was not at {} any more and was attached again: what left there in \
              between is not counted",
@@ -124,10 +133,10 @@ fn lost<'a>(probe: &Probe, home: &'a Netns) -> Vec<&'a Link> {
     links.filter(|l| !at.contains(&l.ifindex)).collect()
 }
 
-/// Devices that are attached and do not exist any more: the notice that said so was lost.
+/// Devices that are traced and do not exist any more: the notice that said so was lost.
 fn vanished(probe: &Probe, home: &Netns) -> Vec<Ifindex> {
-    let attached = probe.attached();
-    attached.filter(|i| !home.links.contains_key(i)).collect()
+    let traced = probe.traced();
+    traced.filter(|i| !home.links.contains_key(i)).collect()
 }
 
 /// Removes the filters of tracers that were killed: where there is no tcx, the kernel keeps them.

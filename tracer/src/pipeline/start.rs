@@ -7,17 +7,17 @@ use tracer_abi::offset::{ABSENT, Off};
 
 use super::{
     SessionConfig,
-    devices::{attach, remove_stale},
+    devices::{add, remove_stale},
     names::PodNames,
 };
 use crate::{
     cluster,
     diagnose::Intent,
-    event::{Ifindex, NetnsId},
-    inventory::{Inventory, Link, LinkKind},
+    event::NetnsId,
+    inventory::{Inventory, Link, LinkKind, Role},
     kernel::{KernelFacts, features::Features, offsets::has_conntrack, privileges},
     net::{self, NetnsSelection},
-    probe::{Probe, ProbeConfig, ProbeError},
+    probe::{Device, Probe, ProbeConfig, ProbeError},
     view::{Limit, Question},
 };
 
@@ -81,12 +81,13 @@ pub(super) fn start(config: &SessionConfig) -> Result<Started> {
     }
     let devices = wanted_devices(config, &inventory)?;
     let mut probe = Probe::load(&probe_config(config, &facts, &inventory, &devices, &btf))?;
-    let missing = probe.attach_tracepoints(&btf)?;
-    limits.extend(missing.into_iter().map(|n| limit(n, Question::Routes)));
     // before the first filter of our own, whose program nobody but this process holds
     remove_stale();
-    for (ifindex, name) in &devices {
-        attach(&mut probe, *ifindex, name, &mut limits);
+    let missing = probe.attach(&btf, &devices)?;
+    let routes = missing.tracepoints.into_iter();
+    limits.extend(routes.map(|n| limit(n, Question::Routes)));
+    for text in missing.devices {
+        add(&mut limits, text, Question::Path);
     }
     mark_tunnels(&probe, &inventory)?;
     probe.set_filter(&names.lower(&config.filter, &inventory).prog)?;
@@ -150,7 +151,7 @@ fn probe_config<'a>(
     config: &SessionConfig,
     facts: &KernelFacts,
     inventory: &Inventory,
-    devices: &[(Ifindex, String)],
+    devices: &[Device],
     btf: &'a aya::Btf,
 ) -> ProbeConfig<'a> {
     let others = |edge: bool| -> Vec<NetnsId> {
@@ -167,24 +168,23 @@ fn probe_config<'a>(
         home: inventory.home,
         full: others(false),
         edge: others(true),
-        devices: (!config.devices.is_empty())
-            .then(|| devices.iter().map(|(ifindex, _)| *ifindex).collect()),
+        devices: (!config.devices.is_empty()).then(|| devices.iter().map(|d| d.ifindex).collect()),
         each_packet: config.each_packet,
         recording: config.recording,
         flows: config.flows,
     }
 }
 
-/// The devices to attach to: those named by `-i`, or all but `lo`.
-fn wanted_devices(config: &SessionConfig, inventory: &Inventory) -> Result<Vec<(Ifindex, String)>> {
+/// The devices to attach to: those named by `-i`, or all but `lo`. In the order in which it matters
+/// that the program is there: where the dst entry says most comes first, a pod's device last.
+fn wanted_devices(config: &SessionConfig, inventory: &Inventory) -> Result<Vec<Device>> {
     let Some(home) = inventory.home() else {
         bail!("the network namespace that tracer runs in could not be read")
     };
+    let mut links: Vec<&Link> = Vec::new();
     if config.devices.is_empty() {
-        let all = home.links.values().filter(|l| is_traced(l));
-        return Ok(all.map(|l| (l.ifindex, l.name.clone())).collect());
+        links.extend(home.links.values().filter(|l| is_traced(l)));
     }
-    let mut devices = Vec::new();
     for name in &config.devices {
         let Some(link) = home.link_named(name) else {
             let names: Vec<&str> = home.links.values().map(|l| l.name.as_str()).collect();
@@ -193,9 +193,23 @@ fn wanted_devices(config: &SessionConfig, inventory: &Inventory) -> Result<Vec<(
                 names.join(" ")
             );
         };
-        devices.push((link.ifindex, link.name.clone()));
+        links.push(link);
     }
-    Ok(devices)
+    links.sort_by_key(|l| match l.role {
+        Role::Uplink | Role::Tunnel => 0,
+        Role::Bridge => 1,
+        Role::Other | Role::Loopback => 2,
+        Role::Pod => 3,
+    });
+    Ok(links.into_iter().map(device).collect())
+}
+
+/// A device as the kernel side is told of it.
+pub(super) fn device(link: &Link) -> Device {
+    Device {
+        ifindex: link.ifindex,
+        name: link.name.clone(),
+    }
 }
 
 /// Everything but loopback.

@@ -1,17 +1,22 @@
-//! Attaching to tracepoints and devices, and nothing left behind.
+//! Loading the programs, and attaching those of tracepoints.
 
-use std::{collections::BTreeMap, thread};
+use std::{
+    collections::BTreeMap,
+    io,
+    os::fd::{AsFd as _, OwnedFd},
+    thread,
+};
 
 use aya::{
     Btf,
-    programs::{
-        BtfTracePoint, LinkOrder, Program, ProgramError, SchedClassifier, TcAttachType,
-        tc::{NlOptions, SchedClassifierLinkId, TcAttachOptions, TcHandle, qdisc_add_clsact},
-    },
+    programs::{BtfTracePoint, Program, ProgramError, SchedClassifier},
 };
 
-use super::{Probe, ProbeError, program_error};
-use crate::event::Ifindex;
+use super::{
+    Probe, ProbeError,
+    device::{Device, EGRESS, Tcx},
+    program_error, syscall,
+};
 
 /// Program and tracepoint, and whether tracing makes sense without it.
 const TRACEPOINTS: [(&str, &str, bool); 8] = [
@@ -24,26 +29,27 @@ const TRACEPOINTS: [(&str, &str, bool); 8] = [
     ("tracer_send_reset", "tcp_send_reset", false),
     ("tracer_receive_reset", "tcp_receive_reset", false),
 ];
-const EGRESS: &str = "tracer_egress";
-/// Lowest number that tc allows: first in the chain of a clsact device.
-const CLSACT_PRIORITY: u16 = 1;
-/// The handle of a filter is this with the process id, which has 22 bits at most.
-const OWN_HANDLE: u32 = 0x7400_0000;
+/// The program that stands in for the one at devices while that is being attached, and its tracepoint.
+const QUEUE: (&str, &str) = ("tracer_queue", "net_dev_queue");
+/// So many devices are always waited for: a quarter of a second on a kernel with tcx.
+const FEW: usize = 16;
 
-/// How the devices are attached, and to which.
-#[derive(Default)]
-pub struct Attachment {
-    devices: BTreeMap<Ifindex, SchedClassifierLinkId>,
-    /// Once tcx was refused, clsact is used for all.
-    clsact: bool,
-    /// Why the kernel did not take the program for devices.
-    refused: Option<String>,
+/// What is not as it should be, and no reason to end.
+#[derive(Debug, Default)]
+pub struct Missing {
+    /// For each optional tracepoint that this kernel does not have.
+    pub tracepoints: Vec<String>,
+    /// For devices that are not traced.
+    pub devices: Vec<String>,
 }
 
 /// The name of a program, and the tracepoint that it is for; none for the one at devices.
 fn tracepoint_of(program: &str) -> Option<(&'static str, Option<&'static str>)> {
     if program == EGRESS {
         return Some((EGRESS, None));
+    }
+    if program == QUEUE.0 {
+        return Some((QUEUE.0, Some(QUEUE.1)));
     }
     let mut all = TRACEPOINTS.iter();
     let found = all.find(|(name, ..)| *name == program);
@@ -60,41 +66,135 @@ fn load(program: &mut Program, tracepoint: Option<&str>, btf: &Btf) -> Result<()
     loaded.map_err(|e| program_error(&e))
 }
 
+/// The same for the program at devices; the result can be attached while others are being checked.
+fn load_egress(program: &mut Program, btf: &Btf) -> Result<OwnedFd, String> {
+    load(program, None, btf)?;
+    let said = |e: ProgramError| program_error(&e);
+    let program: &SchedClassifier = (&*program).try_into().map_err(said)?;
+    let fd = program.fd().map_err(said)?;
+    let copy = fd.as_fd().try_clone_to_owned();
+    copy.map_err(|e: io::Error| e.to_string())
+}
+
+/// What the kernel said to each program, and of the first devices.
+struct Loaded {
+    programs: BTreeMap<&'static str, Result<(), String>>,
+    egress: Result<Tcx, String>,
+    links: Vec<io::Result<OwnedFd>>,
+}
+
 impl Probe {
     /// Loads all programs, each on a thread of its own: checking the large ones takes the kernel some
-    /// tenths of a second each. Attaches those of tracepoints; returns a note for each optional one that
-    /// this kernel does not have.
-    pub fn attach_tracepoints(&mut self, btf: &Btf) -> Result<Vec<String>, ProbeError> {
-        let mut loaded = thread::scope(|scope| {
-            let programs = self.ebpf.programs_mut();
-            let threads: Vec<_> = programs
-                .filter_map(|(name, program)| {
-                    let (name, tracepoint) = tracepoint_of(name)?;
-                    Some((name, scope.spawn(move || load(program, tracepoint, btf))))
-                })
-                .collect();
-            threads
-                .into_iter()
-                .map(|(name, thread)| (name, thread.join().unwrap_or(Err("a thread ended".into()))))
-                .collect::<BTreeMap<&str, Result<(), String>>>()
-        });
-        let mut taken = |program| match loaded.remove(program) {
+    /// tenths of a second each. Attaches those of tracepoints, and the one at devices to the first of
+    /// `devices` meanwhile. What of them is left when the programs are loaded is traced by another
+    /// program until [`Probe::attach_rest`] is through with them.
+    pub fn attach(&mut self, btf: &Btf, devices: &[Device]) -> Result<Missing, ProbeError> {
+        let mut loaded = self.load_programs(btf, devices);
+        let mut taken = |program| match loaded.programs.remove(program) {
             Some(Ok(())) => Ok(()),
             Some(Err(reason)) => Err(ProbeError::Load { program, reason }),
             None => Err(ProbeError::Missing(program)),
         };
-        if let Err(ProbeError::Load { reason, .. }) = taken(EGRESS) {
-            self.attachment.refused = Some(reason);
-        }
-        let mut notes = Vec::new();
+        let mut missing = Missing::default();
         for (name, tracepoint, needed) in TRACEPOINTS {
             match taken(name).and_then(|()| self.attach_tracepoint(name, tracepoint)) {
                 Err(e) if needed => return Err(e),
-                Err(e) => notes.push(format!("not traced: {e}")),
+                Err(e) => missing.tracepoints.push(format!("not traced: {e}")),
                 Ok(()) => {}
             }
         }
-        Ok(notes)
+        let queue = taken(QUEUE.0);
+        match loaded.egress {
+            Ok(tcx) => self.attachment.tcx = Some(tcx),
+            Err(reason) => self.attachment.refused = Some(reason),
+        }
+        let mut left = devices.iter();
+        for (device, link) in devices.iter().zip(loaded.links) {
+            left.next();
+            if let Err(e) = self.keep_link(device, link) {
+                missing.devices.push(e.to_string());
+            }
+        }
+        let left: Vec<Device> = left.cloned().collect();
+        let stands_in = left.len() > 1
+            && matches!(self.attachment.tcx, Some(Tcx::Program(_)))
+            && queue
+                .and_then(|()| self.stand_in(&left))
+                .inspect_err(|e| tracing::debug!("devices are attached one by one: {e}"))
+                .is_ok();
+        if !stands_in {
+            self.end_stand_in();
+            for device in &left {
+                if let Err(e) = self.attach_device(device) {
+                    missing.devices.push(e.to_string());
+                }
+            }
+        }
+        Ok(missing)
+    }
+
+    fn load_programs(&mut self, btf: &Btf, devices: &[Device]) -> Loaded {
+        let many = devices.len() > FEW;
+        thread::scope(|scope| {
+            let (mut threads, mut egress) = (Vec::new(), None);
+            for (name, program) in self.ebpf.programs_mut() {
+                match tracepoint_of(name) {
+                    Some((EGRESS, _)) => egress = Some(scope.spawn(|| load_egress(program, btf))),
+                    Some((name, _)) if name == QUEUE.0 && !many => {}
+                    Some((name, tracepoint)) => {
+                        let load = scope.spawn(move || load(program, tracepoint, btf));
+                        threads.push((name, load));
+                    }
+                    None => {}
+                }
+            }
+            let ended = || "a thread ended".to_owned();
+            let egress = egress.map_or_else(
+                || Err("it is not there".to_owned()),
+                |thread| thread.join().unwrap_or_else(|_| Err(ended())),
+            );
+            let mut links = Vec::new();
+            let egress = egress.map(|program| {
+                for device in devices {
+                    let waiting = threads.iter().any(|(_, thread)| !thread.is_finished());
+                    if links.len() >= FEW && !waiting {
+                        break;
+                    }
+                    let link = syscall::tcx_egress(program.as_fd(), device.ifindex.0);
+                    // before 6.6 the kernel does not know the attach type
+                    let unknown = syscall::is(&link, libc::EINVAL);
+                    if unknown {
+                        return Tcx::Unknown;
+                    }
+                    links.push(link);
+                }
+                Tcx::Program(program.into())
+            });
+            let programs = threads
+                .into_iter()
+                .map(|(name, thread)| (name, thread.join().unwrap_or_else(|_| Err(ended()))))
+                .collect();
+            Loaded {
+                programs,
+                egress,
+                links,
+            }
+        })
+    }
+
+    /// Attaches the program that stands in for the one at devices.
+    pub(super) fn attach_queue(&mut self) -> Result<(), ProbeError> {
+        self.attach_tracepoint(QUEUE.0, QUEUE.1)
+    }
+
+    /// Takes it away for good.
+    pub(super) fn unload_queue(&mut self) {
+        let program: Option<&mut BtfTracePoint> = self
+            .ebpf
+            .program_mut(QUEUE.0)
+            .and_then(|p| p.try_into().ok());
+        // an error: it was not loaded
+        let _gone = program.map(BtfTracePoint::unload);
     }
 
     fn attach_tracepoint(
@@ -114,142 +214,4 @@ impl Probe {
         })?;
         Ok(())
     }
-
-    /// Attaches to the egress of a device of the home namespace, first in its chain. A device that
-    /// is gone meanwhile is no error: it answers `Ok(false)`.
-    pub fn attach_device(&mut self, ifindex: Ifindex, name: &str) -> Result<bool, ProbeError> {
-        if self.attachment.devices.contains_key(&ifindex) {
-            return Ok(true);
-        }
-        let attachment = &mut self.attachment;
-        if let Some(reason) = &attachment.refused {
-            return Err(ProbeError::Load {
-                program: EGRESS,
-                reason: reason.clone(),
-            });
-        }
-        let program: &mut SchedClassifier = self
-            .ebpf
-            .program_mut(EGRESS)
-            .and_then(|p| p.try_into().ok())
-            .ok_or(ProbeError::Missing(EGRESS))?;
-        let mut result = Err(None);
-        if !attachment.clsact {
-            let options = TcAttachOptions::TcxOrder(LinkOrder::first());
-            result = program
-                .attach_with_options(name, TcAttachType::Egress, options)
-                .map_err(Some);
-            // before 6.6 the kernel does not know the attach type
-            attachment.clsact = matches!(&result, Err(Some(e)) if errno(e) == Some(libc::EINVAL));
-        }
-        if attachment.clsact {
-            result = clsact(program, name).map_err(Some);
-        }
-        match result {
-            Ok(link) => {
-                attachment.devices.insert(ifindex, link);
-                Ok(true)
-            }
-            Err(e) if e.as_ref().and_then(errno).is_some_and(is_gone) => Ok(false),
-            Err(e) => Err(ProbeError::Attach {
-                program: EGRESS,
-                target: format!("device {name}"),
-                reason: e.as_ref().map_or_else(String::new, program_error),
-            }),
-        }
-    }
-
-    /// Forgets a device that is gone, or at which the program is not any more.
-    pub fn forget_device(&mut self, ifindex: Ifindex) {
-        let Some(link) = self.attachment.devices.remove(&ifindex) else {
-            return;
-        };
-        let clsact = self.attachment.clsact;
-        let program: Option<&mut SchedClassifier> = self
-            .ebpf
-            .program_mut(EGRESS)
-            .and_then(|p| p.try_into().ok());
-        let Some(Ok(link)) = program.map(|p| p.take_link(link)) else {
-            return;
-        };
-        if clsact {
-            // the filter went with the device or its qdisc. Detaching names it by device, priority
-            // and handle, and those may be another device's or somebody else's filter by now
-            std::mem::forget(link);
-        }
-    }
-
-    /// The number of the program at the devices; `None` before it is loaded.
-    pub fn egress_id(&self) -> Option<u32> {
-        let program: &SchedClassifier = self.ebpf.program(EGRESS)?.try_into().ok()?;
-        program.info().ok().map(|info| info.id())
-    }
-
-    /// Whether the program is still at the device that has this name, as far as the kernel tells.
-    /// Only where it has tcx.
-    pub fn is_at(&self, name: &str) -> bool {
-        match SchedClassifier::query_tcx(name, TcAttachType::Egress) {
-            Ok((_, programs)) => {
-                let id = self.egress_id();
-                programs.iter().any(|p| Some(p.id()) == id)
-            }
-            // nothing is attached there
-            Err(ProgramError::SyscallError(e)) => {
-                e.io_error.raw_os_error() != Some(libc::ENOENT) || e.call != "bpf_prog_query"
-            }
-            Err(_) => true,
-        }
-    }
-
-    /// Devices that are attached.
-    pub fn attached(&self) -> impl Iterator<Item = Ifindex> {
-        self.attachment.devices.keys().copied()
-    }
-
-    /// True when the devices are attached by clsact filters, because the kernel has no tcx.
-    pub fn uses_clsact(&self) -> bool {
-        self.attachment.clsact
-    }
-}
-
-fn clsact(
-    program: &mut SchedClassifier,
-    name: &str,
-) -> Result<SchedClassifierLinkId, ProgramError> {
-    // exists already, ours or somebody's: both are fine. A real failure shows when attaching.
-    let _added = qdisc_add_clsact(name);
-    // others replace the filter with the handle that the kernel gives first (Cilium: priority 1,
-    // handle 1). One of our own stays, and removing it removes nothing of theirs
-    let own = TcHandle::from(OWN_HANDLE | std::process::id());
-    let mut attach = |handle| {
-        let options = NlOptions {
-            priority: CLSACT_PRIORITY,
-            handle,
-            ..NlOptions::default()
-        };
-        let options = TcAttachOptions::Netlink(options);
-        program.attach_with_options(name, TcAttachType::Egress, options)
-    };
-    match attach(own) {
-        // a tracer in another pid namespace has the same number
-        Err(e) if errno(&e) == Some(libc::EEXIST) => attach(TcHandle::AUTO_ASSIGN),
-        result => result,
-    }
-}
-
-/// The device vanished between the list and the call.
-fn is_gone(errno: i32) -> bool {
-    matches!(errno, libc::ENODEV | libc::ENXIO | libc::ENOENT)
-}
-
-/// The errno at the bottom of an error chain.
-fn errno(e: &ProgramError) -> Option<i32> {
-    let mut source: Option<&(dyn std::error::Error + 'static)> = Some(e);
-    while let Some(e) = source {
-        if let Some(io) = e.downcast_ref::<std::io::Error>() {
-            return io.raw_os_error();
-        }
-        source = e.source();
-    }
-    None
 }

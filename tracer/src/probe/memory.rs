@@ -76,6 +76,12 @@ pub fn tables(flows: Option<u32>) -> Vec<TableMemory> {
             size_of::<FragmentKey>(),
             size_of::<FragmentValue>(),
         ),
+        hash(
+            "devices that are being attached",
+            entries::PENDING,
+            size_of::<u32>(),
+            size_of::<u64>() * cpus as usize,
+        ),
         TableMemory {
             holds: "last lookups, of each CPU",
             entries: entries::LOOKUPS,

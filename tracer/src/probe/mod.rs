@@ -2,16 +2,21 @@
 
 mod attach;
 mod counters;
+mod device;
 mod leave;
 pub mod memory;
 mod object;
+mod rest;
 mod ring;
+mod syscall;
 mod table;
 
-pub use attach::Attachment;
+pub use attach::Missing;
 pub use counters::KernelCounters;
+pub use device::{Attachment, Device};
 pub use leave::leave_the_rest;
 pub use object::{Probe, ProbeConfig, Recording};
+pub use rest::Attached;
 pub use ring::{Batch, Ring};
 pub use table::Table;
 

@@ -7,7 +7,7 @@ use std::{
 
 use aya::{
     Btf, Ebpf, EbpfError, EbpfLoader, VerifierLogLevel,
-    maps::{Map, MapData, MapError, PerCpuArray, RingBuf},
+    maps::{Map, MapData, MapError, PerCpuArray, PerCpuHashMap, RingBuf},
     util::KernelVersion,
 };
 use nix::{
@@ -28,7 +28,7 @@ use tracer_abi::{
     route::{FailKey, FailValue},
 };
 
-use super::{Attachment, Batch, KernelCounters, ProbeError, Ring, Table};
+use super::{Attachment, Batch, KernelCounters, ProbeError, Ring, Table, rest::Pending};
 use crate::event::{Ifindex, NetnsId};
 
 /// Bytes behind `_skb_refdst` that the tc program reads in one go (`SKB_TAIL` of the kernel side).
@@ -89,6 +89,8 @@ pub struct Probe {
     /// Kept open: programs that are loaded later refer to the map by its descriptor.
     _devices: Table<u32, u32>,
     filter: Table<u32, FilterProg>,
+    pub(super) pending: Pending,
+    pub(super) starting: Table<u32, u32>,
     counters: PerCpuArray<MapData, u64>,
     ring: Option<RingBuf<MapData>>,
 }
@@ -149,6 +151,8 @@ impl Probe {
             no_loss: table(&mut ebpf, map::NO_LOSS)?,
             tunnels: table(&mut ebpf, map::TUNNELS)?,
             filter: table(&mut ebpf, map::FILTER)?,
+            pending: Pending::new(per_cpu_hash(&mut ebpf, map::PENDING)?)?,
+            starting: table(&mut ebpf, map::STARTING)?,
             counters: PerCpuArray::try_from(take(&mut ebpf, map::COUNTERS)?).map_err(|e| {
                 ProbeError::Map {
                     name: map::COUNTERS,
@@ -275,6 +279,16 @@ fn nothing() -> FilterProg {
 
 fn take(ebpf: &mut Ebpf, name: &'static str) -> Result<Map, ProbeError> {
     ebpf.take_map(name).ok_or(ProbeError::Missing(name))
+}
+
+fn per_cpu_hash(
+    ebpf: &mut Ebpf,
+    name: &'static str,
+) -> Result<PerCpuHashMap<MapData, u32, u32>, ProbeError> {
+    PerCpuHashMap::try_from(take(ebpf, name)?).map_err(|e| ProbeError::Map {
+        name,
+        source: Box::new(e),
+    })
 }
 
 fn table<K, V>(ebpf: &mut Ebpf, name: &'static str) -> Result<Table<K, V>, ProbeError>

@@ -1,4 +1,4 @@
-//! BPF maps by `bpf(2)`, in batches and with the shared types; the only place that makes the call.
+//! BPF maps by `bpf(2)`, in batches and with the shared types.
 
 use std::{
     io,
@@ -9,7 +9,7 @@ use std::{
 use aya::maps::{Map, MapData};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-use super::ProbeError;
+use super::{ProbeError, syscall::bpf};
 
 const BPF_MAP_LOOKUP_ELEM: libc::c_int = 1;
 const BPF_MAP_UPDATE_ELEM: libc::c_int = 2;
@@ -42,17 +42,6 @@ struct BatchAttr {
     map_fd: u32,
     elem_flags: u64,
     flags: u64,
-}
-
-fn bpf(cmd: libc::c_int, attr: *mut u8, size: usize) -> io::Result<()> {
-    // SAFETY: `attr` points to `size` bytes laid out as the kernel expects for `cmd`, and the
-    // buffers it names are live and large enough (each caller says why).
-    let rc = unsafe { libc::syscall(libc::SYS_bpf, cmd, attr, size) };
-    if rc < 0 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(())
-    }
 }
 
 /// How often the kernel skipped a program because it was already running on that CPU
@@ -128,7 +117,7 @@ where
             flags: 0,
         };
         // key and value are live for the call and have the sizes that the object declares
-        bpf(cmd, (&raw mut attr).cast(), size_of::<ElemAttr>())
+        bpf(cmd, (&raw mut attr).cast(), size_of::<ElemAttr>()).map(drop)
     }
 
     /// The value of `key`; `None` when it is not there.
@@ -198,7 +187,7 @@ where
                 (&raw mut attr).cast(),
                 size_of::<BatchAttr>(),
             ) {
-                Ok(()) => false,
+                Ok(_) => false,
                 Err(e) => match e.raw_os_error() {
                     // the end; attr.count entries came with it
                     Some(libc::ENOENT) => true,

@@ -3,6 +3,7 @@
 mod fib;
 mod kfree_skb;
 mod neigh;
+mod queue;
 mod receive;
 mod tc;
 mod tcp;

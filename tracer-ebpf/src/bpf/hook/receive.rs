@@ -65,6 +65,7 @@ unsafe fn receive(skb: usize) {
             dst: 0,
             nfct: 0,
             now,
+            hook: Hook::Receive,
         };
         account(w, &linear, &seen);
         let ends = Ends {
@@ -72,6 +73,6 @@ unsafe fn receive(skb: usize) {
             tci: ld(skb, Off::SkbVlanTci),
             end: ld(skb, Off::SkbEnd),
         };
-        packet::received(skb as u64, w, &seen, &layout, &ends);
+        packet::passed(skb as u64, w, &seen, &layout, &ends, layout.data);
     }
 }

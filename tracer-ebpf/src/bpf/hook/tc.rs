@@ -9,7 +9,7 @@ use tracer_abi::{counter::Counter, key::DIR_OUT, offset::Off};
 use crate::bpf::{
     account::{Seen, account},
     kmem::read,
-    maps::{clock, count, home_netns, multi_netns, work},
+    maps::{clock, count, home_netns, multi_netns, serve, work},
     packet,
     skb::{TcSkb, Unparsed, parse_wanted, peek},
     tunnel_key,
@@ -28,6 +28,8 @@ fn tracer_egress(ctx: TcContext) -> i32 {
 #[inline(always)]
 fn egress(ctx: &TcContext) {
     count(Counter::Sent);
+    // SAFETY: the context of a tc program.
+    serve(unsafe { (*ctx.skb.skb).ifindex });
     let Some(w) = work(Hook::TcEgress) else {
         return;
     };
@@ -92,6 +94,7 @@ fn egress(ctx: &TcContext) {
         dst,
         nfct: skb.nfct,
         now,
+        hook: Hook::TcEgress,
     };
     let linear = w.linear;
     account(w, &linear, &seen);

@@ -6,11 +6,25 @@ use super::{DEBOUNCE, LOOPBACK, PAUSE_FACTOR, Session};
 use crate::{
     event::Ifindex,
     net::{self, watch::Notice},
-    pipeline::devices::{self, Followed, attach},
+    pipeline::{
+        SessionConfig,
+        devices::{self, Followed, attach},
+        start::drop_root,
+    },
+    probe::Device,
     view::Question,
 };
 
 impl Session {
+    /// What can wait until it is ready.
+    pub(super) fn go_on(&mut self, config: &SessionConfig) {
+        if config.drop_root {
+            drop_root(config);
+        }
+        // a thread that was there before would have lost what attaching needs
+        self.probe.attach_rest();
+    }
+
     /// Follows the node's configuration: new devices at once, the rest after a moment.
     pub(super) fn noticed(&mut self, notice: Notice) {
         match notice {
@@ -19,7 +33,8 @@ impl Session {
                     self.new_device();
                 }
                 if ifindex != LOOPBACK && !self.devices_given {
-                    attach(&mut self.probe, ifindex, &name, &mut self.limits);
+                    let device = Device { ifindex, name };
+                    attach(&mut self.probe, &device, &mut self.limits);
                 }
             }
             Notice::LinkGone(ifindex) => self.gone(ifindex),

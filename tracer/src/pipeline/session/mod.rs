@@ -18,10 +18,11 @@ use tokio::{
 
 use super::{
     Ended, Pace, PipelineEvent, Ready, Recorded, SessionConfig, SessionEnd,
+    devices::take_attached,
     feed::Feed,
     names::PodNames,
     signals::Signals,
-    start::{Started, drop_root, start},
+    start::{Started, start},
 };
 use crate::{
     decode::Decoder,
@@ -168,9 +169,7 @@ impl Session {
         let ready = self.ready();
         let deadline = config.duration.map(|d| tokio::time::Instant::now() + d);
         let mut flow = on_event(PipelineEvent::Ready(&ready));
-        if config.drop_root {
-            drop_root(config);
-        }
+        self.go_on(config);
         let mut ticks = interval(self.tick);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut ended = Ended::Told;
@@ -247,7 +246,7 @@ impl Session {
             wall_offset_ns: self.wall_offset_ns,
             started: self.started,
             limits: self.limits.clone(),
-            devices: self.probe.attached().count(),
+            devices: self.probe.traced().count(),
             intent: self.intent.clone(),
         }
     }
@@ -279,6 +278,9 @@ impl Session {
         &mut self,
         on_event: &mut dyn FnMut(PipelineEvent<'_>) -> ControlFlow<()>,
     ) -> Result<ControlFlow<()>> {
+        if take_attached(&mut self.probe, &mut self.limits) {
+            self.reread.get_or_insert_with(Instant::now);
+        }
         let before = self.inventory.clone();
         if self
             .reread
@@ -296,7 +298,7 @@ impl Session {
         }
         let attached = Attached {
             clsact: self.probe.uses_clsact(),
-            devices: self.probe.attached().collect(),
+            devices: self.probe.traced().collect(),
         };
         if *self.attached != attached {
             self.attached = Arc::new(attached);

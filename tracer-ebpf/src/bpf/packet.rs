@@ -6,7 +6,9 @@ use core::ffi::c_void;
 use aya_ebpf::{
     helpers::{
         bpf_get_smp_processor_id, bpf_ktime_get_ns,
-        generated::{bpf_probe_read_kernel, bpf_ringbuf_output, bpf_skb_load_bytes},
+        generated::{
+            bpf_probe_read_kernel, bpf_ringbuf_output, bpf_ringbuf_query, bpf_skb_load_bytes,
+        },
     },
     programs::TcContext,
 };
@@ -20,7 +22,7 @@ use tracer_abi::{
 
 use super::{
     account::Seen,
-    emit::QUIET,
+    emit::{QUIET, WAKE},
     kmem::{Linear, forgotten, read_at},
     maps::{count, events, off, snap, snaplen},
     skb::Layout,
@@ -34,6 +36,12 @@ pub(super) struct Snap {
     head: PacketHead,
     bytes: [u8; SNAP_MAX as usize],
 }
+
+/// `BPF_RB_AVAIL_DATA`.
+const AVAILABLE: u64 = 0;
+/// Bytes in the ring buffer of which the reader is told, and of the records that tell it.
+const MUCH: u64 = 128 << 10;
+const FEW: u64 = 4 << 10;
 
 /// More than any packet is long (`GSO_MAX_SIZE`, `linux/netdevice.h`).
 const MOST: u32 = 1 << 19;
@@ -227,6 +235,20 @@ fn linear(p: &mut Snap, now: u64, layout: &Layout, start: u32) {
     });
 }
 
+/// The reader sleeps when there was little to read. When much comes at once it is woken as soon as
+/// there is as much as it aims to find, so that the rest of the buffer is for the time until it runs.
+/// That is so for some records, as several CPUs write, and for no more of them.
+#[inline(always)]
+fn wake() -> u64 {
+    // SAFETY: a helper that reads the positions in the ring buffer.
+    let waiting = unsafe { bpf_ringbuf_query(events(), AVAILABLE) };
+    if waiting.wrapping_sub(MUCH) < FEW {
+        WAKE
+    } else {
+        QUIET
+    }
+}
+
 /// Fills in at most `SNAPLEN` of `there` bytes and sends the record. `now`: when the hook was reached;
 /// a clock is much to read for a packet.
 #[inline(always)]
@@ -256,7 +278,7 @@ fn send(p: &mut Snap, now: u64, there: u32, load: impl FnOnce(*mut u8, u32) -> b
             events(),
             (&raw mut *p).cast::<c_void>(),
             u64::from(HEAD + n),
-            QUIET,
+            wake(),
         )
     };
     if sent != 0 {

@@ -60,6 +60,9 @@ const PACKERS: &[(&str, &str)] = &[
     ("cargo-cyclonedx", "0.5.9"),
 ];
 
+/// What the test of the .rpm needs, also on Debian.
+const RPM: &[(&str, &str)] = &[("rpm", "rpm")];
+
 /// What `cargo xtask bench` compares tracer with, and measures with.
 const COMPARISON: &[(&str, &str)] = &[("bpftrace", "bpftrace"), ("iperf3", "iperf3")];
 
@@ -154,6 +157,24 @@ pub(crate) fn comparison() -> Result<()> {
 pub(crate) fn counter() -> Result<()> {
     let _lock = lock()?;
     let missing = missing(COUNTER);
+    install(&missing)?;
+    lacking(&missing)
+}
+
+/// A C compiler for Arm, where packages for it are made on another machine.
+pub(crate) fn cross_compiler() -> Result<PathBuf> {
+    const NAME: &str = "aarch64-linux-gnu-gcc";
+    let _lock = lock()?;
+    if sh::find(NAME).is_none() {
+        install(&[(NAME, "gcc-aarch64-linux-gnu")])?;
+    }
+    sh::find(NAME).with_context(|| format!("its package is installed and has no {NAME}"))
+}
+
+/// What the test of the .rpm installs it with.
+pub(crate) fn rpm() -> Result<()> {
+    let _lock = lock()?;
+    let missing = missing(RPM);
     install(&missing)?;
     lacking(&missing)
 }

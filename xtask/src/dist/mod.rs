@@ -4,6 +4,7 @@
 mod build;
 mod image;
 mod pack;
+mod rpm;
 mod verify;
 
 use std::{

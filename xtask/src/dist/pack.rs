@@ -9,7 +9,10 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use super::{Arch, Release, build::PROFILE};
+use super::{
+    Arch, Release,
+    build::{FEATURES, PROFILE},
+};
 use crate::{setup, sh};
 
 /// Shell, and the name that it looks for.
@@ -88,6 +91,7 @@ fn sbom(arch: Arch, release: &Release) -> Result<()> {
     cyclonedx.args(["cyclonedx", "--format", "json", "--spec-version", "1.5"]);
     cyclonedx.args(["--manifest-path", "tracer/Cargo.toml", "--no-build-deps"]);
     cyclonedx.args(["--target", &arch.target(), "--override-filename", name]);
+    cyclonedx.args(["--features", FEATURES]);
     let made = run(cyclonedx.arg("-qq"));
     let (mut wanted, root) = (None, sh::root()?);
     for member in ["tracer", "tracer-ebpf", "xtask", "tests"] {

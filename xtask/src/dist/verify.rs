@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, ensure};
 use clap::ValueEnum as _;
 use nix::unistd::Uid;
 
-use super::{Arch, Args, Release, image, pack, run};
+use super::{Arch, Args, Release, image, pack, rpm, run};
 use crate::{
     setup, sh,
     test::Sum,
@@ -58,7 +58,11 @@ pub(crate) fn packages() -> Result<Sum> {
             same_again(&release)
         }),
         ("no path of this machine is in the program", &|| no_paths()),
-        ("the rpm holds the program and its pages", &|| rpm(&release)),
+        (
+            "the rpm installs in a tree of its own, works and goes",
+            &|| rpm::installs(&release),
+        ),
+        ("the program can ask an API server", &|| asks()),
         ("the bill of materials names what is linked", &|| {
             sbom(&release)
         }),
@@ -155,20 +159,10 @@ fn no_paths() -> Result<()> {
     Ok(())
 }
 
-/// An rpm has a cpio archive behind two headers; `rpm2cpio` and `rpm` are not everywhere, the names
-/// in the header are.
-fn rpm(release: &Release) -> Result<()> {
-    let package = fs::read(release.rpm(Arch::X86))?;
-    ensure!(package.starts_with(&[0xed, 0xab, 0xee, 0xdb]), "no rpm");
-    for name in [
-        &b"kubectl-tracer"[..],
-        b"tracer-check.8",
-        b"_tracer",
-        b"tracer.fish",
-    ] {
-        let found = package.windows(name.len()).any(|w| w == name);
-        ensure!(found, "no {}", String::from_utf8_lossy(name));
-    }
+/// It was built with what needs a feature.
+fn asks() -> Result<()> {
+    let help = sh::output(sh::command(Release::program(Arch::X86)?)?.args(["watch", "--help"]))?;
+    ensure!(help.contains("--kube"), "no --kube in:\n{help}");
     Ok(())
 }
 
@@ -181,7 +175,7 @@ fn sbom(release: &Release) -> Result<()> {
         .iter()
         .filter_map(|component| component["name"].as_str())
         .collect();
-    for name in ["aya", "tokio", "clap", "tracer-ebpf"] {
+    for name in ["aya", "tokio", "clap", "tracer-ebpf", "kube", "rustls"] {
         ensure!(names.contains(&name), "no {name} in {names:?}");
     }
     ensure!(!names.contains(&"insta"), "a crate of the tests is in it");

@@ -9,6 +9,7 @@
 mod flood;
 mod large;
 mod malformed;
+mod many;
 mod scale;
 
 use std::fs;

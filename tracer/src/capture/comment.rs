@@ -8,8 +8,9 @@ use crate::{
     inventory::{Inventory, table_name},
 };
 
-/// Comments that are kept; as many as the kernel's table has flows.
-const MOST: usize = 131_072;
+/// Comments that are kept. The kernel's table has 131,072 entries, of which those that leave have one; with
+/// so many more the table here would be twice as large.
+const MOST: usize = 131_072 / 8 * 7;
 
 /// What is said of the packets of each flow at each device.
 #[derive(Debug, Default)]

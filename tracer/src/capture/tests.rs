@@ -138,7 +138,7 @@ fn capture() -> Vec<u8> {
     w.event(&hop()).unwrap();
     w.packet(&packet(&bytes, 20, ETH0, Dir::Out)).unwrap();
     w.packet(&dropped(&bytes[14..])).unwrap();
-    w.total(&hop());
+    w.total(&hop()).unwrap();
     w.tick(tick(2_000_000_000)).unwrap();
     w.finish(tick(3_000_000_000)).unwrap()
 }
@@ -369,7 +369,7 @@ fn many_totals_take_no_memory_of_their_own() {
         if let Body::Hop(hop) = &mut event.body {
             hop.key.tuple.sport = port;
         }
-        writer.total(&event);
+        writer.total(&event).unwrap();
     }
     let first = writer.next_file(Sink::default()).unwrap();
     let second = writer.finish(tick(1)).unwrap();

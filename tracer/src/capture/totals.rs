@@ -43,6 +43,9 @@ fn failure(r: &RouteFailure) -> Key {
     Key::RouteFailure(r.tuple, r.netns, r.table, r.errno, r.pid)
 }
 
+/// Totals that wait to be written, at most. With 100,000 flows they would take as much memory as the flows.
+const MANY: usize = 16_384;
+
 /// What is still to be done with a total.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
@@ -65,7 +68,8 @@ pub(super) struct Totals {
     keep: bool,
     /// Those that are not written yet.
     open: usize,
-    /// How many there were the last time.
+    /// How many were written since the last tick, and between the two before it.
+    since: usize,
     last: usize,
 }
 
@@ -85,7 +89,7 @@ impl Totals {
     /// How many there will be to write at the end, as far as can be told: those that changed, and
     /// as many as changed before.
     pub(super) fn to_come(&self) -> usize {
-        self.open + self.last
+        self.open + self.last.max(self.since)
     }
 
     /// A total that is written at once.
@@ -142,7 +146,18 @@ impl Totals {
             }
             keep && before != State::Last
         });
-        self.last = mem::take(&mut self.open);
+        self.since += mem::take(&mut self.open);
+    }
+
+    /// So many are to be written that they should not wait: as many again would come before the
+    /// next tick. Those that are kept take the same memory anyway.
+    pub(super) fn are_many(&self) -> bool {
+        !self.keep && self.open >= MANY
+    }
+
+    /// All are written; a second begins.
+    pub(super) fn tick(&mut self) {
+        self.last = mem::take(&mut self.since);
     }
 
     /// All are to be written again: into a new file.
@@ -211,10 +226,32 @@ mod tests {
         for sport in 1..1000 {
             totals.changed(&drop(sport));
             totals.forget(&drop(sport));
-            assert_eq!(totals.to_come() - totals.last, 1);
+            assert_eq!(totals.open, 1);
             assert_eq!(written(&mut totals), 1);
             assert_eq!(totals.all.len(), 0);
         }
+    }
+
+    #[test]
+    fn many_do_not_wait_and_are_expected_again() {
+        let mut totals = Totals::default();
+        for sport in 0..u16::MAX {
+            totals.changed(&drop(sport));
+            if totals.are_many() {
+                assert_eq!(written(&mut totals), MANY);
+            }
+        }
+        assert_eq!(totals.all.len(), usize::from(u16::MAX) % MANY);
+        assert_eq!(totals.to_come(), usize::from(u16::MAX));
+        written(&mut totals);
+        totals.tick();
+        // as many may have changed once more at the end
+        assert_eq!(totals.to_come(), usize::from(u16::MAX));
+        totals.tick();
+        assert_eq!(totals.to_come(), 0);
+        let kept = &mut Totals::new(true);
+        (0..u16::MAX).for_each(|sport| kept.changed(&drop(sport)));
+        assert!(!kept.are_many());
     }
 
     #[test]

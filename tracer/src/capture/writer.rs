@@ -221,10 +221,14 @@ impl<W: Write> Writer<W> {
         self.full_lines()
     }
 
-    /// A total that changed, written with the next tick.
-    pub fn total(&mut self, event: &Event) {
+    /// A total that changed, written with the next tick, or before when there are many.
+    pub fn total(&mut self, event: &Event) -> io::Result<()> {
         self.comments.learn(event, &self.inventory);
         self.totals.changed(event);
+        if self.totals.are_many() {
+            self.write_totals()?;
+        }
+        Ok(())
     }
 
     /// The kernel's entry of a total that is no flow's was deleted: the next file does without it.
@@ -273,6 +277,8 @@ impl<W: Write> Writer<W> {
     fn flush(&mut self, tick: Tick) -> io::Result<()> {
         self.flushed = tick.at;
         self.write_totals()?;
+        self.totals.tick();
+        self.moments = 0;
         self.line(&Line::Tick(tick))?;
         self.close_lines();
         self.write_blocks()?;
@@ -281,7 +287,6 @@ impl<W: Write> Writer<W> {
 
     fn write_totals(&mut self) -> io::Result<()> {
         let mut done = Ok(());
-        self.moments = 0;
         // there may be a hundred thousand of them: blocks are written as they become full
         let mut totals = mem::take(&mut self.totals);
         totals.drain(|event| {
@@ -316,6 +321,7 @@ impl<W: Write> Writer<W> {
     fn end(&mut self, tick: Tick, continues: bool) -> io::Result<()> {
         self.counts.tick = tick;
         self.write_totals()?;
+        self.moments = 0;
         let packets = self.file_packets;
         self.line(&Line::End(End {
             tick,

@@ -1,5 +1,6 @@
 //! The command line: arguments, commands, exit codes.
 
+mod allocator;
 pub mod args;
 mod audit;
 mod check;
@@ -38,6 +39,7 @@ const USAGE: u8 = 2;
 
 /// Parses the arguments and does what they say.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    allocator::give_back();
     let args = match Args::try_parse_from(args::joined(args)) {
         Ok(args) => args,
         Err(e) => {

@@ -135,7 +135,7 @@ fn origin(ctx: &Context<'_>, trace: &Trace<'_>) -> Option<(Behind, Origin)> {
     if !super::lookup::is_global(address) {
         return None;
     }
-    if let Some(vni) = hop.encap.and_then(|e| e.key.vni) {
+    if let Some(vni) = hop.encap.as_ref().and_then(|e| e.key.vni) {
         return Some(((address, Some(peer)), Origin::Vni(vni)));
     }
     let pod = ctx.role(hop.netns, hop.dev) == Some(Role::Pod);

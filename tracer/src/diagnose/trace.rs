@@ -81,7 +81,7 @@ impl<'a> Trace<'a> {
 
     pub(super) fn decisions(&self) -> impl DoubleEndedIterator<Item = &'a Decision> {
         self.dir().path.iter().filter_map(|s| match s {
-            Step::Route(d) => Some(d),
+            Step::Route(d) => Some(&**d),
             Step::Hop(_) => None,
         })
     }

@@ -47,7 +47,7 @@ fn encap_hops<'a>(trace: &Trace<'a>, dir: Dir) -> impl Iterator<Item = (&'a Hop,
     trace
         .hops()
         .filter(move |h| h.dir == dir)
-        .filter_map(|h| Some((h, h.encap?)))
+        .filter_map(|h| Some((h, *h.encap.as_deref()?)))
 }
 
 fn unanswered(ctx: &Context<'_>) -> Vec<Finding> {
@@ -212,6 +212,8 @@ fn unmatched(ctx: &Context<'_>) -> Vec<Finding> {
         };
         let Some(encap) = hop
             .encap
+            .as_deref()
+            .copied()
             .filter(|e| hop.dir == Dir::In && is_for_us(ctx, hop, e))
         else {
             continue;

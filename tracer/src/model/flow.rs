@@ -71,7 +71,7 @@ pub struct Hop {
     /// Totals here.
     pub counters: Counters,
     /// The encapsulation on the wire here.
-    pub encap: Option<Encap>,
+    pub encap: Option<Box<Encap>>,
     /// VNI that the packet carries beside it, at a collect-metadata tunnel device or behind it.
     pub tunnel_key: Option<u32>,
     /// VLAN id of the tag, 0 for none.
@@ -82,7 +82,7 @@ pub struct Hop {
     pub mark: u32,
     /// The addresses that packets have here, when they are not those of the flow: this node
     /// translates them.
-    pub wire: Option<Tuple>,
+    pub wire: Option<Box<Tuple>>,
 }
 
 /// A step of a path.
@@ -91,11 +91,11 @@ pub enum Step {
     /// Passed a device.
     Hop(Hop),
     /// Routing decided.
-    Route(Decision),
+    Route(Arc<Decision>),
 }
 
 /// A route decision with what the node's configuration adds to it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Decision {
     /// What was read from the packet.
     pub decision: RouteDecision,
@@ -188,7 +188,7 @@ pub struct Flow {
     /// A local sender found no route: no packet was made.
     pub route_failures: Vec<RouteFailure>,
     /// The connection, when this node translates it; the last one when there were several.
-    pub nat: Option<Nat>,
+    pub nat: Option<Box<Nat>>,
 }
 
 impl Flow {
@@ -206,14 +206,14 @@ impl Flow {
 
     /// The direction of `id.tuple` on the other side of address translation, the server's.
     pub fn far(&self) -> Option<Tuple> {
-        self.nat?.on_server_side(&self.id.tuple)
+        self.nat.as_ref()?.on_server_side(&self.id.tuple)
     }
 
     /// The addresses that routing looks up for the direction of `id.tuple`: after the destination is
     /// translated, before the source is. Those of the answers are the reverse.
     pub fn routed(&self) -> Tuple {
         let tuple = self.id.tuple;
-        self.nat.map_or(tuple, |n| n.routed(&tuple))
+        self.nat.as_ref().map_or(tuple, |n| n.routed(&tuple))
     }
 
     /// The same flow seen from the other end: replies first. Outcomes stay with their direction.
@@ -237,14 +237,16 @@ impl Flow {
         let scope = Scope {
             netns: self.id.scope.netns,
             dev: entry_in.map(|h| h.dev),
-            vni: entry_in.and_then(|h| h.encap).and_then(|e| e.key.vni),
+            vni: entry_in
+                .and_then(|h| h.encap.as_deref())
+                .and_then(|e| e.key.vni),
         };
         Self {
             id: FlowId { tuple: back, scope },
             forward: self.reply.clone(),
             reply: self.forward.clone(),
             route_failures: self.route_failures.clone(),
-            nat: self.nat,
+            nat: self.nat.clone(),
         }
     }
 }
@@ -278,6 +280,9 @@ pub struct Snapshot {
     pub started: KtimeNs,
     /// Flows, those in trouble first, then by first packet.
     pub flows: Vec<Arc<Flow>>,
+    /// Those that the picture before had and this one has not, as they were then: forgotten, or part of
+    /// others now.
+    pub gone: Vec<Arc<Flow>>,
     /// Drops that belong to no flow (headers not readable, no flow seen).
     pub stray_drops: Vec<Drop>,
     /// Ends of packets that are no loss: (reason, symbol) → packets.

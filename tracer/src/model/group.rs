@@ -1,12 +1,9 @@
 //! One group of reports → its flows.
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    sync::Arc,
-};
+use std::{cell::RefCell, collections::BTreeSet, sync::Arc};
 
 use super::{
-    Direction, Drop, Flow, FlowId, Outcome,
+    Decision, Direction, Drop, Flow, FlowId, Outcome,
     attach::{attach_drop, attach_failure, attach_icmp, attach_outer_icmp, attach_tcp},
     chain::{Chain, Leg},
     draft::Draft,
@@ -16,8 +13,9 @@ use super::{
     outcome::{Answers, outcome},
     pair::{Pair, pair},
     path::path,
-    record::{DropTotals, Group, HopTotals, Rare, answer, group_key},
+    record::{DropTotals, Group, Groups, HopTotals, Rare, answer, group_key},
     recount::Recount,
+    shared::Shared,
     stitch::stitch,
     topology::Topology,
 };
@@ -74,6 +72,7 @@ impl Built {
 pub(super) struct Context<'a> {
     pub(super) topology: &'a Topology,
     pub(super) explain: &'a dyn Explain,
+    pub(super) decisions: &'a RefCell<Shared<Decision>>,
     pub(super) now: KtimeNs,
     /// ICMP errors about outer headers of this group.
     pub(super) outer_icmp: &'a [&'a IcmpSample],
@@ -82,7 +81,7 @@ pub(super) struct Context<'a> {
     /// Later fragments of its packets.
     pub(super) fragments: Option<&'a Group>,
     /// All groups: translation connects them.
-    pub(super) groups: &'a HashMap<Tuple, Group>,
+    pub(super) groups: &'a Groups,
 }
 
 /// Makes the flows of the group of `key` (see `record::group_key`).
@@ -251,7 +250,7 @@ fn chains(key: &Tuple, group: &Group, context: Context<'_>) -> Vec<Draft> {
 
 /// Tells directions that did not leave translated (they were delivered here, or are not yet seen to
 /// leave) which connection they are of, when there is a single one.
-fn translate(drafts: &mut [Draft], key: &Tuple, group: &Group, groups: &HashMap<Tuple, Group>) {
+fn translate(drafts: &mut [Draft], key: &Tuple, group: &Group, groups: &Groups) {
     for draft in drafts.iter_mut().filter(|d| d.nats.is_empty()) {
         let parts = group.parts(groups);
         let here: BTreeSet<_> = parts
@@ -327,7 +326,7 @@ fn finish(pair: Pair, context: Context<'_>) -> (BuiltFlow, Option<KtimeNs>) {
         .nats
         .last()
         .or(reply.as_ref().and_then(|r| r.nats.last()));
-    let nat = nats.copied();
+    let nat = nats.copied().map(Box::new);
     let mut route_failures = std::mem::take(&mut forward.failures);
     // Kept for the path and outcome of a direction that consists of nothing else.
     forward.failures.clone_from(&route_failures);
@@ -370,7 +369,7 @@ fn direction(
 ) -> (Direction, Option<KtimeNs>) {
     let (outcome, again) = outcome(draft, answers, context.topology);
     let direction = Direction {
-        path: path(draft, context.topology, context.explain),
+        path: path(draft, context),
         drops: draft.drops.clone(),
         packets: draft.packets(),
         bytes: draft.bytes(),

@@ -20,6 +20,7 @@ mod path;
 mod record;
 mod recount;
 mod redirect;
+mod shared;
 mod snapshot;
 mod stitch;
 mod store;

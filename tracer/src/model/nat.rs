@@ -5,9 +5,9 @@
 //! translated tuple, as the server knows it. What packets say where they leave connects the two, and
 //! the flow of the original tuple takes over what belongs to it.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
-use super::record::{Group, HopTotals, group_key};
+use super::record::{Group, Groups, HopTotals, group_key};
 use crate::event::{Dir, KtimeNs, Nat, NetnsId, Tuple};
 
 /// More connections of one translated tuple than this are forgotten, oldest first.
@@ -127,16 +127,13 @@ impl Group {
     }
 
     /// Groups that this one takes parts of.
-    pub(super) fn parts<'g>(
-        &'g self,
-        groups: &'g HashMap<Tuple, Group>,
-    ) -> impl Iterator<Item = &'g Group> {
+    pub(super) fn parts<'g>(&'g self, groups: &'g Groups) -> impl Iterator<Item = &'g Group> {
         let parts = self.links.iter().flat_map(|l| &l.parts);
-        parts.filter_map(|key| groups.get(key))
+        parts.filter_map(|key| groups.get(key).map(|g| &**g))
     }
 
     /// Whose a hop of this group is. A flow that is no longer kept takes nothing.
-    pub(super) fn owner(&self, hop: &HopTotals, groups: &HashMap<Tuple, Group>) -> Owner {
+    pub(super) fn owner(&self, hop: &HopTotals, groups: &Groups) -> Owner {
         match self.links.as_ref().map_or(Owner::Own, |l| l.owner(hop)) {
             Owner::Of(nat) if !groups.contains_key(&group_key(&nat.original)) => Owner::Own,
             owner => owner,
@@ -145,7 +142,7 @@ impl Group {
 
     /// The tuple on the client's side of a report about `wire`; `None` when it is this group's own:
     /// nothing is translated, or packets with these addresses came in too.
-    pub(super) fn taken(&self, wire: &Tuple, groups: &HashMap<Tuple, Group>) -> Option<Tuple> {
+    pub(super) fn taken(&self, wire: &Tuple, groups: &Groups) -> Option<Tuple> {
         let links = self.links.as_ref().filter(|l| !l.sources.is_empty())?;
         let tuple = links.client_side(wire)?;
         let own = |hop: &HopTotals| hop.key.tuple == *wire && self.owner(hop, groups) == Owner::Own;

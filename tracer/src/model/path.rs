@@ -7,6 +7,7 @@ use super::{
     chain::{Chain, ChainStep, Leg},
     draft::Draft,
     explain::{EACCES, EHOSTUNREACH, EINVAL, ENETUNREACH, Explain, Lookup, transport},
+    group::Context,
     redirect::redirected,
     topology::Topology,
 };
@@ -16,15 +17,17 @@ use crate::{
 };
 
 /// The steps of a direction in the order of its packets.
-pub(super) fn path(draft: &Draft, topology: &Topology, explain: &dyn Explain) -> Vec<Step> {
+pub(super) fn path(draft: &Draft, context: Context<'_>) -> Vec<Step> {
+    let (topology, explain) = (context.topology, context.explain);
+    let route = |d| Step::Route(context.decisions.borrow_mut().share(d));
     let mut steps = Vec::new();
     if let Some(chain) = &draft.chain {
         for step in &chain.steps {
-            steps.extend(decision_before(chain, step, topology, explain).map(Step::Route));
+            steps.extend(decision_before(chain, step, topology, explain).map(route));
             steps.push(Step::Hop(hop(&step.leg, &draft.tuple)));
         }
     }
-    steps.extend(last_decision(draft, topology, explain).map(Step::Route));
+    steps.extend(last_decision(draft, topology, explain).map(route));
     // Kept for as long as the flow.
     steps.shrink_to_fit();
     steps
@@ -32,12 +35,12 @@ pub(super) fn path(draft: &Draft, topology: &Topology, explain: &dyn Explain) ->
 
 fn hop(leg: &Leg, flow: &Tuple) -> Hop {
     Hop {
-        wire: (leg.key.tuple != *flow).then_some(leg.key.tuple),
+        wire: (leg.key.tuple != *flow).then(|| Box::new(leg.key.tuple)),
         netns: leg.key.netns,
         dev: leg.key.dev,
         dir: leg.key.dir,
         counters: leg.counters,
-        encap: leg.encap,
+        encap: leg.encap.map(Box::new),
         tunnel_key: leg.key.tunnel_key,
         vlan: leg.vlan,
         max_len: leg.max_len,

@@ -1,11 +1,12 @@
 //! Everything that was reported of one tuple and its answer.
 
-use std::cell::RefCell;
+use std::{cell::RefCell, collections::HashMap, sync::Arc};
 
 use super::{
     Drop,
     group::Built,
     nat::Links,
+    shared::Shared,
     totals::{Changed, Lives, Moments},
 };
 use crate::event::{
@@ -20,7 +21,7 @@ pub(super) struct HopTotals {
     pub(super) lives: Lives,
     /// Which sample the fields below are from: the newest one.
     version: (KtimeNs, u64, KtimeNs),
-    pub(super) route: Option<Box<RouteDecision>>,
+    pub(super) route: Option<Arc<RouteDecision>>,
     pub(super) encap: Option<Box<Encap>>,
     pub(super) mark: u32,
     pub(super) vlan: u16,
@@ -37,12 +38,12 @@ pub(super) struct HopTotals {
 const MAX_NATS: usize = 8;
 
 impl HopTotals {
-    pub(super) fn new(sample: &HopSample, at: KtimeNs) -> Self {
+    pub(super) fn new(sample: &HopSample, at: KtimeNs, routes: &mut Shared<RouteDecision>) -> Self {
         Self {
             key: sample.key,
             lives: Lives::new(sample.counters),
             version: (sample.counters.last, sample.counters.packets, at),
-            route: sample.route.map(Box::new),
+            route: sample.route.map(|r| routes.share(r)),
             encap: sample.encap.map(Box::new),
             mark: sample.mark,
             vlan: sample.vlan,
@@ -72,25 +73,40 @@ impl HopTotals {
         true
     }
 
-    pub(super) fn apply(&mut self, sample: &HopSample, at: KtimeNs) -> Changed {
+    pub(super) fn apply(
+        &mut self,
+        sample: &HopSample,
+        at: KtimeNs,
+        routes: &mut Shared<RouteDecision>,
+    ) -> Changed {
         let counted = self.lives.apply(&sample.counters);
         let version = (sample.counters.last, sample.counters.packets, at);
         let mut changed = self.add_nat(sample.nat, version > self.version);
         if version > self.version {
             self.version = version;
-            changed |= self.route.as_deref().copied() != sample.route
-                || self.encap.as_deref().copied() != sample.encap
+            let route_differs = self.route.as_deref() != sample.route.as_ref();
+            let encap_differs = self.encap.as_deref() != sample.encap.as_ref();
+            changed |= route_differs
+                || encap_differs
                 || (self.mark, self.vlan) != (sample.mark, sample.vlan);
-            self.route = sample.route.map(Box::new).or(self.route.take());
-            self.encap = sample.encap.map(Box::new).or(self.encap.take());
+            if let (Some(route), true) = (sample.route, route_differs) {
+                self.route = Some(routes.share(route));
+            }
+            if let (Some(encap), true) = (sample.encap, encap_differs) {
+                self.encap = Some(Box::new(encap));
+            }
             self.mark = sample.mark;
             self.vlan = sample.vlan;
             self.retired = false;
         } else {
             changed |= (self.route.is_none() && sample.route.is_some())
                 || (self.encap.is_none() && sample.encap.is_some());
-            self.route = self.route.take().or(sample.route.map(Box::new));
-            self.encap = self.encap.take().or(sample.encap.map(Box::new));
+            if self.route.is_none() {
+                self.route = sample.route.map(|r| routes.share(r));
+            }
+            if self.encap.is_none() {
+                self.encap = sample.encap.map(Box::new);
+            }
         }
         let max_len = self.max_len.max(sample.max_len);
         let flags = self.tcp_flags | sample.tcp_flags;
@@ -196,10 +212,17 @@ impl Group {
 
     /// The flows made of it are out of date by their counts at most.
     pub(super) fn count(&mut self) {
-        let built = self.built.get_mut();
-        match built {
+        match self.built.get_mut() {
             Some(b) if b.counts.is_some() => b.recount = true,
-            _ => *built = None,
+            _ => self.outdate(),
+        }
+    }
+
+    /// The flows have to be made again. Until then they are kept: most will be the same, and of the
+    /// others it is told that they are gone.
+    pub(super) fn outdate(&mut self) {
+        if let Some(built) = self.built.get_mut() {
+            built.stale = true;
         }
     }
 
@@ -208,6 +231,10 @@ impl Group {
         self.hops.iter().filter_map(|h| h.encap.as_deref())
     }
 }
+
+/// All groups. Behind pointers because a table is up to three times as large as what is in it, more so when
+/// flows come and go.
+pub(super) type Groups = HashMap<Tuple, Box<Group>>;
 
 /// The key of a [`Group`]: the same for a tuple and its answer.
 pub(super) fn group_key(tuple: &Tuple) -> Tuple {

@@ -1,16 +1,18 @@
 //! The model: takes events, gives snapshots.
 
 use std::{
+    cell::RefCell,
     collections::{HashMap, HashSet},
     sync::Arc,
 };
 
 use super::{
-    Flow, Loss, Snapshot,
+    Decision, Flow, Loss, Snapshot,
     attach::outer_tuple,
     explain::{Explain, NoExplain},
     group::{Built, BuiltFlow, Context, build},
     record::{DropTotals, Group, group_key},
+    shared::Shared,
     store::Store,
     topology::Topology,
 };
@@ -51,6 +53,8 @@ pub struct Model {
     store: Store,
     topology: Topology,
     explain: Arc<dyn Explain + Send + Sync>,
+    /// Behind a cell because flows are made when somebody looks.
+    decisions: RefCell<Shared<Decision>>,
     loss: Loss,
 }
 
@@ -63,6 +67,7 @@ impl Model {
             store: Store::new(config.max_flows, config.sums),
             topology: Topology::default(),
             explain: Arc::new(NoExplain),
+            decisions: RefCell::default(),
             loss: Loss::default(),
         }
     }
@@ -148,6 +153,7 @@ impl Model {
             at: self.at,
             started: self.started,
             flows: flows.into_iter().map(|b| b.flow).collect(),
+            gone: self.store.gone.take(),
             stray_drops,
             no_loss: no_loss
                 .into_iter()
@@ -180,6 +186,7 @@ impl Model {
             };
             let mut place = group.built.borrow_mut();
             if let Some(before) = &*place {
+                self.store.gone.borrow_mut().extend(gone(&built, before));
                 keep(&mut built, before);
             }
             *place = Some(built);
@@ -226,13 +233,14 @@ impl Model {
         let context = Context {
             topology: &self.topology,
             explain: &*self.explain,
+            decisions: &self.decisions,
             now: self.at,
             outer_icmp: &outer_icmp,
             shown_elsewhere: joins.outer_used.contains(key),
             fragments: joins
                 .fragments
                 .get(key)
-                .and_then(|f| self.store.groups.get(f)),
+                .and_then(|f| self.store.groups.get(f).map(|g| &**g)),
             groups: &self.store.groups,
         };
         build(key, group, context)
@@ -249,6 +257,13 @@ fn recount(group: &Group) {
     if let (Some(counts), [one]) = (&built.counts, built.flows.as_mut_slice()) {
         counts.apply(Arc::make_mut(&mut one.flow), group);
     }
+}
+
+/// Flows of `before` that there are no more.
+fn gone(built: &Built, before: &Built) -> impl Iterator<Item = Arc<Flow>> {
+    let has = |f: &BuiltFlow| built.flows.iter().any(|new| new.flow.id == f.flow.id);
+    let gone = before.flows.iter().filter(move |old| !has(old));
+    gone.map(|old| old.flow.clone())
 }
 
 /// Keeps those flows of `before` that are the same. Whoever holds them goes on with them: when the

@@ -2,19 +2,22 @@
 
 use std::{
     cell::RefCell,
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, HashSet},
+    mem,
     sync::Arc,
 };
 
 use super::{
+    Flow,
     attach::may_be_outer,
-    record::{DropTotals, Group, HopTotals, group_key},
+    record::{DropTotals, Group, Groups, HopTotals, group_key},
+    shared::Shared,
     sums::Sums,
     totals::{Changed, Moments},
 };
 use crate::event::{
     Body, Counters, DropSample, Event, HopKey, HopSample, IcmpSample, KtimeNs, Nat, NeighFailure,
-    NetnsId, RouteFailure, TcpNotice, Tuple,
+    NetnsId, RouteDecision, RouteFailure, TcpNotice, Tuple,
 };
 
 /// Most drops without a flow that are told apart. They differ by place only, so that a real node
@@ -28,7 +31,9 @@ const EVICT_PART: usize = 16;
 #[derive(Debug)]
 pub(super) struct Store {
     max: usize,
-    pub(super) groups: HashMap<Tuple, Group>,
+    /// Decisions of hops.
+    routes: Shared<RouteDecision>,
+    pub(super) groups: Groups,
     /// Drops without addresses, and of the link's housekeeping.
     pub(super) strays: Vec<DropTotals>,
     pub(super) no_loss: BTreeMap<(Arc<str>, Arc<str>), u64>,
@@ -39,6 +44,8 @@ pub(super) struct Store {
     pub(super) outer_errors: Vec<Tuple>,
     /// Tuples of such errors that came since the last snapshot.
     pub(super) outer_changed: RefCell<HashSet<Tuple>>,
+    /// Flows of the last snapshot that are none of the next.
+    pub(super) gone: RefCell<Vec<Arc<Flow>>>,
     /// Flows and drops that found no room.
     pub(super) evicted: u64,
     /// When they were asked for.
@@ -49,13 +56,15 @@ impl Store {
     pub(super) fn new(max: usize, sums: bool) -> Self {
         Self {
             max: max.max(1),
-            groups: HashMap::new(),
+            routes: Shared::default(),
+            groups: Groups::new(),
             strays: Vec::new(),
             no_loss: BTreeMap::new(),
             neighbours: Vec::new(),
             fragments: Vec::new(),
             outer_errors: Vec::new(),
             outer_changed: RefCell::default(),
+            gone: RefCell::default(),
             evicted: 0,
             sums: sums.then(Sums::default),
         }
@@ -88,12 +97,13 @@ impl Store {
         if sample.key.tuple.is_housekeeping() {
             return;
         }
+        let mut routes = mem::take(&mut self.routes);
         let group = self.group(&sample.key.tuple, sample.counters.last);
         let known = group.hops.iter_mut().find(|h| h.key == sample.key);
         let (mut before, mut after) = (Counters::default(), sample.counters);
         let changed = if let Some(hop) = known {
             before = hop.lives.total();
-            let changed = hop.apply(sample, at);
+            let changed = hop.apply(sample, at, &mut routes);
             after = hop.lives.total();
             changed
         } else {
@@ -101,7 +111,7 @@ impl Store {
             if group.hops.len() == group.hops.capacity() && group.hops.len() < 2 {
                 group.hops.reserve_exact(1);
             }
-            group.hops.push(HopTotals::new(sample, at));
+            group.hops.push(HopTotals::new(sample, at, &mut routes));
             Changed::More
         };
         let linked = group.is_linked();
@@ -109,6 +119,7 @@ impl Store {
             // nearly all reports are such: the group is not looked for again
             group.count();
         }
+        self.routes = routes;
         if let Some(sums) = &mut self.sums {
             let key = &sample.key;
             sums.passed((key.netns, key.dev, key.dir), &before, &after);
@@ -140,14 +151,14 @@ impl Store {
         let Some(group) = self.groups.get_mut(&key) else {
             return;
         };
-        *group.built.get_mut() = None;
+        group.outdate();
         if !group.is_linked() {
             return;
         }
         let takers: Vec<Tuple> = group.takers().collect();
         for taker in takers {
             if let Some(group) = self.groups.get_mut(&taker) {
-                *group.built.get_mut() = None;
+                group.outdate();
             }
         }
     }
@@ -260,7 +271,7 @@ impl Store {
             }
             None => group.rare().failures.push(failure.clone()),
         }
-        *group.built.get_mut() = None;
+        group.outdate();
     }
 
     fn tcp(&mut self, notice: &TcpNotice, at: KtimeNs) {
@@ -338,10 +349,17 @@ impl Store {
         }
         for key in keys {
             // what it had taken is shown by its own group again
-            let parts = self.groups.remove(key).and_then(|g| g.links);
+            let Some(group) = self.groups.remove(key) else {
+                continue;
+            };
+            let built = group.built.into_inner();
+            self.gone
+                .get_mut()
+                .extend(built.into_iter().flat_map(|b| b.flows).map(|b| b.flow));
+            let parts = group.links;
             for part in parts.iter().flat_map(|l| &l.parts) {
                 if let Some(group) = self.groups.get_mut(part) {
-                    *group.built.get_mut() = None;
+                    group.outdate();
                 }
             }
         }
@@ -366,9 +384,7 @@ impl Store {
     /// All flows have to be made again: what they were made with has changed.
     pub(super) fn forget_built(&mut self) {
         for group in self.groups.values_mut() {
-            if let Some(built) = group.built.get_mut() {
-                built.stale = true;
-            }
+            group.outdate();
         }
     }
 }

@@ -58,10 +58,7 @@ impl<W: Write> Recorder<W> {
                 self.writer.forgotten(event);
                 Ok(())
             }
-            PipelineEvent::Recording(Recorded::Total(event)) => {
-                self.writer.total(event);
-                Ok(())
-            }
+            PipelineEvent::Recording(Recorded::Total(event)) => self.writer.total(event),
             PipelineEvent::Recording(Recorded::PacketsLost(n)) => {
                 self.packets_lost = *n;
                 Ok(())

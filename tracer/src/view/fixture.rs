@@ -261,12 +261,12 @@ pub(crate) fn udp() -> Tuple {
 /// `lxc-p1 → [main: dev vx0] → vx0 ⟦vxlan 42⟧ → eth0`, three packets.
 pub(crate) fn tunnelled(outcome: Outcome) -> Flow {
     let outer = Hop {
-        encap: Some(encap("192.0.2.1", "192.0.2.2")),
+        encap: Some(Box::new(encap("192.0.2.1", "192.0.2.2"))),
         ..hop(ETH0, Dir::Out, 3, 450)
     };
     let path = vec![
         Step::Hop(hop(LXC, Dir::In, 3, 300)),
-        Step::Route(decision(Some(254), Some(VX0))),
+        Step::Route(decision(Some(254), Some(VX0)).into()),
         Step::Hop(hop(VX0, Dir::Out, 3, 300)),
         Step::Hop(outer),
     ];
@@ -280,7 +280,7 @@ pub(crate) fn routed(outcome: Outcome) -> Flow {
     d.decision.gateway = Some(ip("10.0.0.1"));
     let path = vec![
         Step::Hop(hop(LXC, Dir::In, 3, 300)),
-        Step::Route(d),
+        Step::Route(d.into()),
         Step::Hop(hop(ETH1, Dir::Out, 3, 300)),
     ];
     flow(udp(), direction(path, outcome, 3, 300))

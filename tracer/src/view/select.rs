@@ -27,6 +27,11 @@ pub fn select(
         .filter_map(|f| turned(filter, inventory, f));
     let selected = Snapshot {
         flows: flows.collect(),
+        gone: snapshot
+            .gone
+            .iter()
+            .filter_map(|f| turned(filter, inventory, f))
+            .collect(),
         // these name no flow, so that nobody can tell whether they match
         stray_drops: Vec::new(),
         neigh_failures: Vec::new(),
@@ -266,7 +271,7 @@ pub(in crate::view) fn encaps(d: &Direction) -> Vec<Encap> {
     let mut all: Vec<Encap> = Vec::new();
     for step in &d.path {
         if let Step::Hop(h) = step
-            && let Some(e) = h.encap
+            && let Some(e) = h.encap.as_deref().copied()
             && !all.contains(&e)
         {
             all.push(e);

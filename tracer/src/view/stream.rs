@@ -355,11 +355,11 @@ mod tests {
             comm: "curl".into(),
         };
         insta::assert_snapshot!(lines(&[
-            Change::Drop(Some(dropped.clone()), drop.clone(), 2),
-            Change::Drop(None, drop, 1),
-            Change::RouteFailure(dropped.clone(), failure, 2),
+            Change::Drop(Some(dropped.clone()), drop.clone().into(), 2),
+            Change::Drop(None, drop.into(), 1),
+            Change::RouteFailure(dropped.clone(), failure.into(), 2),
             Change::Neigh(neigh, 1),
-            Change::Finding(fixture::finding(&dropped)),
+            Change::Finding(fixture::finding(&dropped).into()),
             Change::Loss(Loss {
                 events: 1,
                 ..Loss::default()

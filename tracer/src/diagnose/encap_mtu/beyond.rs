@@ -121,7 +121,7 @@ fn finding(
     flows: &[(Trace<'_>, String)],
 ) -> Option<Finding> {
     let (first, _) = flows.first()?;
-    let encap = first.exit()?.encap?;
+    let encap = *first.exit()?.encap.as_deref()?;
     let name = text::dev_name(ctx, netns, dev);
     let ids = drops::ranked(flows.iter().map(|(t, _)| (t.dir().packets, t.flow.id)));
     let extra = overhead(encap.key.kind, encap.dst.is_ipv6());

@@ -511,7 +511,7 @@ impl Seen {
         settle(&mut reply, forward.packets);
         let hop = |d: &Direction| match d.path.first() {
             Some(Step::Hop(h)) if h.dir == Dir::In => {
-                (Some(h.dev), h.encap.and_then(|e| e.key.vni))
+                (Some(h.dev), h.encap.as_ref().and_then(|e| e.key.vni))
             }
             _ => (None, None),
         };
@@ -561,7 +561,7 @@ impl Side {
         for step in self.path.split(" > ").filter(|s| !s.is_empty()) {
             if step.contains("dev ") {
                 decided = true;
-                path.push(Step::Route(decision(lab, step, ipv6)));
+                path.push(Step::Route(decision(lab, step, ipv6).into()));
             } else {
                 path.push(Step::Hop(self.hop(lab, step, decided, (first, last))));
             }
@@ -595,7 +595,7 @@ impl Side {
                 first: KtimeNs(first * SECOND),
                 last: KtimeNs(last * SECOND),
             },
-            encap: encap(around.trim_end_matches(']')),
+            encap: encap(around.trim_end_matches(']')).map(Box::new),
             tunnel_key: None,
             vlan: 0,
             max_len: self.max_len.max(100),

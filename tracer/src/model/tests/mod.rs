@@ -289,7 +289,7 @@ impl Lab {
         let steps = direction.path.iter().map(|step| match step {
             Step::Hop(hop) => {
                 let dir = if hop.dir == Dir::In { "in" } else { "out" };
-                let encap = hop.encap.map_or(String::new(), |e| {
+                let encap = hop.encap.as_ref().map_or(String::new(), |e| {
                     format!(" {}/{}", e.key.kind, e.key.vni.unwrap_or(0))
                 });
                 format!("{dir} {}{encap} {}", name(hop.dev), hop.counters.packets)

@@ -33,7 +33,7 @@ fn name(flow: &Flow) -> String {
 /// Addresses at each hop where they are not the flow's.
 fn wires(direction: &Direction) -> Vec<Option<Tuple>> {
     let hops = direction.path.iter().filter_map(|s| match s {
-        Step::Hop(h) => Some(h.wire),
+        Step::Hop(h) => Some(h.wire.as_deref().copied()),
         Step::Route(_) => None,
     });
     hops.collect()

@@ -59,13 +59,7 @@ fn local_output_begins_with_the_decision() {
     assert_eq!(lab.outcome(&flow.reply), "delivered");
     assert!(matches!(
         flow.reply.path.last(),
-        Some(Step::Route(Decision {
-            decision: RouteDecision {
-                how: How::Inferred,
-                ..
-            },
-            ..
-        }))
+        Some(Step::Route(d)) if d.decision.how == How::Inferred
     ));
 }
 

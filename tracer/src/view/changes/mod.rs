@@ -37,15 +37,15 @@ pub enum Change {
     /// It is over.
     End(Arc<Flow>),
     /// Packets were dropped: the flow if there is one, the place, how many since the last line.
-    Drop(Option<Arc<Flow>>, Drop, u64),
+    Drop(Option<Arc<Flow>>, Box<Drop>, u64),
     /// ICMP errors about a flow.
-    Icmp(Arc<Flow>, IcmpSample, u64),
+    Icmp(Arc<Flow>, Box<IcmpSample>, u64),
     /// A local sender found no route.
-    RouteFailure(Arc<Flow>, RouteFailure, u64),
+    RouteFailure(Arc<Flow>, Box<RouteFailure>, u64),
     /// A next hop does not answer.
     Neigh(NeighFailure, u64),
     /// A finding appeared.
-    Finding(Finding),
+    Finding(Box<Finding>),
     /// The loss counters grew.
     Loss(Loss),
 }
@@ -78,9 +78,12 @@ impl Told {
     }
 }
 
+/// What was told of a flow. The flow itself is not kept: the model would have to make a second one beside it
+/// to change anything.
 #[derive(Debug)]
 struct Known {
-    flow: Arc<Flow>,
+    /// Packets of it.
+    activity: u64,
     /// `New` was told.
     told: bool,
     shape: u64,
@@ -103,7 +106,8 @@ struct Troubles {
 /// Compares snapshots.
 #[derive(Debug, Default)]
 pub struct Changes {
-    known: HashMap<FlowId, Known>,
+    /// Behind pointers because a table is up to three times as large as what is in it.
+    known: HashMap<FlowId, Box<Known>>,
     round: u64,
     strays: BTreeMap<DropPlace, Told>,
     neigh: HashMap<(IpAddr, u32, u32), Told>,
@@ -129,20 +133,20 @@ impl Changes {
             match self.known.entry(flow.id) {
                 Entry::Occupied(mut known) => update_flow(known.get_mut(), flow, now, &mut out),
                 Entry::Vacant(place) => {
-                    let known = place.insert(Known::new(flow));
+                    let known = place.insert(Box::new(Known::new(flow)));
                     update_flow(known, flow, now, &mut out);
                 }
             }
         }
-        // in place: a second table as large would be there for a moment
-        self.known.retain(|_, k| {
-            let here = k.round == self.round;
-            if !here && k.told && !k.ended {
+        for flow in &snapshot.gone {
+            let known = self.known.get(&flow.id);
+            if known.is_some_and(|k| k.round != self.round && k.told && !k.ended) {
                 // the model forgot it
-                out.push(Change::End(k.flow.clone()));
+                out.push(Change::End(flow.clone()));
             }
-            here
-        });
+        }
+        // in place: a second table as large would be there for a moment
+        self.known.retain(|_, k| k.round == self.round);
         self.rest(snapshot, findings, last, &mut out);
         out
     }
@@ -153,7 +157,7 @@ impl Changes {
         for d in &s.stray_drops {
             let told = self.strays.entry(d.place.clone()).or_default();
             if let Some(n) = told.news(d.count, s.at, last) {
-                out.push(Change::Drop(None, d.clone(), n));
+                out.push(Change::Drop(None, Box::new(d.clone()), n));
             }
         }
         for (n, count) in &s.neigh_failures {
@@ -168,7 +172,7 @@ impl Changes {
         let now = findings.iter().map(identity).collect();
         for f in findings {
             if !self.findings.contains(&identity(f)) {
-                out.push(Change::Finding(f.clone()));
+                out.push(Change::Finding(Box::new(f.clone())));
             }
         }
         // one that goes and comes back is told again
@@ -214,7 +218,7 @@ struct Now {
 impl Known {
     fn new(flow: &Arc<Flow>) -> Self {
         Self {
-            flow: flow.clone(),
+            activity: activity(flow),
             told: false,
             shape: shape(flow),
             route: Told::default(),
@@ -232,10 +236,8 @@ fn update_flow(k: &mut Known, flow: &Arc<Flow>, this: Now, out: &mut Vec<Change>
     let first_sight = k.round == 0;
     k.round = this.round;
     let moved = k.shape != shape;
-    let active = activity(&k.flow) != activity(flow);
-    if !Arc::ptr_eq(&k.flow, flow) {
-        k.flow = flow.clone();
-    }
+    let active = k.activity != activity(flow);
+    k.activity = activity(flow);
     if k.ended && active {
         k.ended = false;
         k.told = false;
@@ -267,7 +269,7 @@ fn troubles(k: &mut Known, flow: &Arc<Flow>, this: Now, out: &mut Vec<Change>) {
             if first {
                 out.push(Change::Dropping(flow.clone()));
             }
-            out.push(Change::Drop(Some(flow.clone()), d.clone(), n));
+            out.push(Change::Drop(Some(flow.clone()), Box::new(d.clone()), n));
         }
     }
     for s in flow.forward.icmp.iter().chain(&flow.reply.icmp) {
@@ -278,14 +280,14 @@ fn troubles(k: &mut Known, flow: &Arc<Flow>, this: Now, out: &mut Vec<Change>) {
             .entry((s.from, s.icmp_type, s.code, s.dev.0))
             .or_default();
         if let Some(n) = told.news(s.count, now, last) {
-            out.push(Change::Icmp(flow.clone(), *s, n));
+            out.push(Change::Icmp(flow.clone(), Box::new(*s), n));
         }
     }
     if let Some(r) = flow.route_failures.last() {
         let count = flow.route_failures.iter().map(|r| r.count).sum();
         let failures = &mut k.troubles.get_or_insert_default().failures;
         if let Some(n) = failures.news(count, now, last) {
-            out.push(Change::RouteFailure(flow.clone(), r.clone(), n));
+            out.push(Change::RouteFailure(flow.clone(), Box::new(r.clone()), n));
         }
     }
     let unanswered = matches!(flow.forward.outcome, Some(Outcome::Unanswered(_)));
@@ -320,7 +322,7 @@ fn shape(f: &Flow) -> u64 {
         for step in &d.path {
             match step {
                 Step::Hop(x) => {
-                    let outer = x.encap.map(|e| (e.key, e.src, e.dst));
+                    let outer = x.encap.as_ref().map(|e| (e.key, e.src, e.dst));
                     (x.netns, x.dev, x.dir, outer).hash(&mut h);
                 }
                 Step::Route(r) => {

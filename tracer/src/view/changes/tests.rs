@@ -24,11 +24,18 @@ fn words(changes: &[Change]) -> Vec<String> {
     changes.iter().map(word).collect()
 }
 
-struct Watch(Changes);
+struct Watch {
+    changes: Changes,
+    /// What the picture before had.
+    before: Vec<Arc<Flow>>,
+}
 
 impl Watch {
     fn new() -> Self {
-        Self(Changes::default())
+        Self {
+            changes: Changes::default(),
+            before: vec![],
+        }
     }
 
     fn see(&mut self, ms: u64, flows: Vec<Flow>) -> Vec<String> {
@@ -42,7 +49,14 @@ impl Watch {
     }
 
     fn look(&mut self, s: &Snapshot, last: bool) -> Vec<String> {
-        words(&self.0.update(s, &[], last))
+        let gone = self.before.iter();
+        let gone = gone.filter(|old| s.flows.iter().all(|f| f.id != old.id));
+        let s = Snapshot {
+            gone: gone.cloned().collect(),
+            ..s.clone()
+        };
+        self.before.clone_from(&s.flows);
+        words(&self.changes.update(&s, &[], last))
     }
 }
 
@@ -159,7 +173,7 @@ fn flows_end_when_closed_idle_or_forgotten() {
     again.forward.last = at(62_300);
     assert_eq!(w.see(62_300, vec![again]), ["new"]);
     assert_eq!(w.see(62_500, vec![]), ["end"]);
-    assert_eq!(w.0.known.len(), 0);
+    assert_eq!(w.changes.known.len(), 0);
 }
 
 #[test]

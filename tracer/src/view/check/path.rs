@@ -126,7 +126,7 @@ fn own_decisions(f: &Flow) -> impl Iterator<Item = &Decision> {
         .iter()
         .take_while(move |s| !added(s))
         .filter_map(|s| match s {
-            Step::Route(d) if !d.decision.bridged => Some(d),
+            Step::Route(d) if !d.decision.bridged => Some(&**d),
             Step::Route(_) | Step::Hop(_) => None,
         })
 }
@@ -138,7 +138,7 @@ fn tunnels<'a>(
 ) -> impl Iterator<Item = (&'a Hop, &'a str, Option<String>)> {
     hops(f).filter_map(|h| {
         let link = inv.link(h.netns, h.dev);
-        match (link.filter(|l| l.kind.is_tunnel()), h.encap) {
+        match (link.filter(|l| l.kind.is_tunnel()), h.encap.as_deref()) {
             (Some(link), _) => Some((h, link.kind.name(), Some(link.name.clone()))),
             (None, Some(e)) => Some((h, e.key.kind.name(), None)),
             (None, None) => None,

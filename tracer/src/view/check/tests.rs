@@ -198,7 +198,7 @@ fn nothing_seen_is_inconclusive(#[case] option: &str) {
 fn a_route_decision_without_a_table_leaves_it_open() {
     let mut f = fixture::routed(Forwarded(ETH1));
     if let Step::Route(d) = &mut f.forward.path[1] {
-        d.decision.table = None;
+        Arc::make_mut(d).decision.table = None;
     }
     assert_eq!(
         verdict_of(&expect("table=6"), vec![f]).outcome,

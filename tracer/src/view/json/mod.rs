@@ -262,11 +262,11 @@ fn hop(cx: &ViewContext<'_>, h: &model::Hop) -> schema::Hop {
         dir: dir(h.dir),
         packets: h.counters.packets,
         bytes: h.counters.bytes,
-        encap: h.encap.as_ref().map(encap),
+        encap: h.encap.as_deref().map(encap),
         tunnel_key: h.tunnel_key,
         vlan: Some(h.vlan).filter(|v| *v != 0),
         mark: h.mark,
-        nat: h.wire.as_ref().map(nat),
+        nat: h.wire.as_deref().map(nat),
         behind: cx.behind(h.netns, h.dev).cloned(),
     }
 }

@@ -47,12 +47,12 @@ impl Text<'_> {
                 Step::Route(r) => words.push(self.decision(r, here, rest)),
                 Step::Hop(h) => {
                     words.push(Word::new(Tone::Strong, self.dev(h.netns, h.dev)));
-                    let before = last.and_then(|l| l.encap.as_ref());
-                    let after = next_hop(&d.path[i + 1..]).and_then(|n| n.encap.as_ref());
+                    let before = last.and_then(|l| l.encap.as_deref());
+                    let after = next_hop(&d.path[i + 1..]).and_then(|n| n.encap.as_deref());
                     // said once, where it is put on: before the first device that shows it
-                    let shown = match (&h.encap, after) {
+                    let shown = match (h.encap.as_deref(), after) {
                         (Some(e), _) if last.is_none() => Some(e),
-                        (here, Some(e)) if !same_outer(here.as_ref(), e) => Some(e),
+                        (here, Some(e)) if !same_outer(here, e) => Some(e),
                         (Some(e), None) if before.is_none() && i == 0 => Some(e),
                         _ => None,
                     };

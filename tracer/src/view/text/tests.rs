@@ -65,7 +65,7 @@ fn a_tunnelled_flow_with_answers() {
     f.reply = fixture::direction(
         vec![
             Step::Hop(crate::model::Hop {
-                encap: Some(outer),
+                encap: Some(outer.into()),
                 ..fixture::hop(ETH0, Dir::In, 3, 450)
             }),
             Step::Hop(fixture::hop(VX0, Dir::In, 3, 300)),
@@ -86,7 +86,7 @@ fn an_underlay_decision_stands_between_tunnel_and_uplink() {
     d.decision.gateway = Some(ip("192.0.2.254"));
     d.matched = Some("default".into());
     d.changes = 2;
-    f.forward.path.insert(3, Step::Route(d));
+    f.forward.path.insert(3, Step::Route(Arc::new(d)));
     insta::assert_snapshot!(show(PLAIN, &f));
 }
 
@@ -101,7 +101,10 @@ fn v6_trouble() -> Flow {
     d.ipv6 = true;
     d.decision.kind = RouteKind::Unreachable;
     d.decision.errno = 113;
-    let path = vec![Step::Hop(fixture::hop(LXC, Dir::In, 1, 94)), Step::Route(d)];
+    let path = vec![
+        Step::Hop(fixture::hop(LXC, Dir::In, 1, 94)),
+        Step::Route(Arc::new(d)),
+    ];
     let mut f = fixture::flow(tuple, fixture::direction(path, Dropped("X".into()), 1, 94));
     let mut drop = fixture::drop_at("X", "?", LXC, 1);
     drop.place.in_dev = Some(ETH0);
@@ -365,12 +368,12 @@ fn watch_lines() {
         Change::Route(flow.clone()),
         Change::Unanswered(flow.clone()),
         Change::Dropping(dropped.clone()),
-        Change::Drop(Some(dropped.clone()), drop.clone(), 3),
-        Change::Drop(None, drop, 1),
-        Change::Icmp(flow.clone(), icmp(flow.id.tuple), 2),
-        Change::RouteFailure(flow.clone(), failure("curl"), 1),
+        Change::Drop(Some(dropped.clone()), drop.clone().into(), 3),
+        Change::Drop(None, drop.into(), 1),
+        Change::Icmp(flow.clone(), icmp(flow.id.tuple).into(), 2),
+        Change::RouteFailure(flow.clone(), failure("curl").into(), 1),
         Change::Neigh(neigh, 2),
-        Change::Finding(fixture::finding(&dropped)),
+        Change::Finding(fixture::finding(&dropped).into()),
         Change::Loss(Loss {
             events: 1,
             ..Loss::default()
@@ -480,6 +483,7 @@ fn who_may_have_redirected(#[case] by: &[&str], #[case] expected: &str) {
     let Step::Route(d) = &mut f.forward.path[1] else {
         panic!("no decision")
     };
+    let d = Arc::make_mut(d);
     d.rule = None;
     d.decision = RouteDecision::unknown(How::Inferred);
     d.redirected_by = Some(by.iter().map(|name| Arc::from(*name)).collect());
@@ -493,6 +497,7 @@ fn a_redirect_along_a_route_shows_the_route() {
     let Step::Route(d) = &mut f.forward.path[1] else {
         panic!("no decision")
     };
+    let d = Arc::make_mut(d);
     d.redirected_by = Some(vec!["from_pod".into()]);
     let text = show(PLAIN, &f);
     let expected = "[redirected by tc program from_pod: rule 1536 table 6: via 10.0.0.1, lookup]";

@@ -247,7 +247,7 @@ impl Kind {
         let drops = f.forward.drops.iter().chain(&f.reply.drops);
         let decisions = ways.iter().enumerate().flat_map(|(i, d)| {
             d.path.iter().filter_map(move |s| match s {
-                Step::Route(r) => Some((Arc::new(r.clone()), i)),
+                Step::Route(r) => Some((r.clone(), i)),
                 Step::Hop(_) => None,
             })
         });

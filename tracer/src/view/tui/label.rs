@@ -82,9 +82,9 @@ pub(super) fn path(cx: &ViewContext<'_>, d: &Direction, width: usize, theme: The
     let mut puts_on: Vec<String> = Vec::new();
     for (i, hop) in hops.iter().enumerate() {
         let mut name = safe::safe(&cx.dev(hop.netns, hop.dev), theme.ascii).into_owned();
-        let put_on = match hops.get(i + 1).and_then(|n| n.encap) {
+        let put_on = match hops.get(i + 1).and_then(|n| n.encap.as_deref()) {
             Some(next) if hop.encap.is_none() => Some(next),
-            _ => hop.encap.filter(|_| i == 0),
+            _ => hop.encap.as_deref().filter(|_| i == 0),
         };
         if let Some(e) = put_on {
             let what = e.key.vni;

@@ -109,7 +109,7 @@ mod tests {
             fixture::dropped(),
         ];
         let mut natted = fixture::routed(Outcome::Forwarded(ETH1));
-        natted.nat = Some(Nat {
+        natted.nat = Some(Box::new(Nat {
             original: natted.id.tuple,
             translated: fixture::tuple(
                 natted.id.tuple.proto,
@@ -118,7 +118,7 @@ mod tests {
                 "10.96.0.10",
                 53,
             ),
-        });
+        }));
         let mut marked = fixture::tunnelled(Outcome::Forwarded(ETH0));
         if let Some(crate::model::Step::Hop(h)) = marked.forward.path.last_mut() {
             h.mark = 0x200;

@@ -105,7 +105,7 @@ fn flows() -> Vec<Flow> {
 fn answer(dev: crate::event::Ifindex) -> Direction {
     let path = vec![
         Step::Hop(fixture::hop(dev, Dir::In, 3, 300)),
-        Step::Route(fixture::decision(Some(254), Some(LXC))),
+        Step::Route(fixture::decision(Some(254), Some(LXC)).into()),
         Step::Hop(fixture::hop(LXC, Dir::Out, 3, 300)),
     ];
     fixture::direction(path, Outcome::Forwarded(LXC), 3, 300)

@@ -107,11 +107,7 @@ impl Store {
             after = hop.lives.total();
             changed
         } else {
-            // most flows have two; the first growth of a vector would make room for four
-            if group.hops.len() == group.hops.capacity() && group.hops.len() < 2 {
-                group.hops.reserve_exact(1);
-            }
-            group.hops.push(HopTotals::new(sample, at, &mut routes));
+            push(&mut group.hops, HopTotals::new(sample, at, &mut routes));
             Changed::More
         };
         let linked = group.is_linked();
@@ -207,7 +203,7 @@ impl Store {
                 return;
             }
             None => {
-                drops.push(DropTotals::new(sample, at));
+                push(drops, DropTotals::new(sample, at));
                 (Changed::More, sample.count)
             }
         };
@@ -239,7 +235,7 @@ impl Store {
                 }
                 known.last = known.last.max(sample.last);
             }
-            None => group.rare().icmp.push(*sample),
+            None => push(&mut group.rare().icmp, *sample),
         }
         self.touch(&sample.about);
         if may_be_outer(&sample.about) {
@@ -269,7 +265,7 @@ impl Store {
                 known.first = known.first.min(failure.first);
                 known.last = known.last.max(failure.last);
             }
-            None => group.rare().failures.push(failure.clone()),
+            None => push(&mut group.rare().failures, failure.clone()),
         }
         group.outdate();
     }
@@ -282,7 +278,7 @@ impl Store {
             .find(|(k, _)| k == notice)
             .map(|(_, m)| m.add(at));
         if at_known.is_none() {
-            tcp.push((*notice, Moments::new(at)));
+            push(tcp, (*notice, Moments::new(at)));
         }
         if at_known != Some(false) {
             self.touch(&notice.tuple);
@@ -389,6 +385,15 @@ impl Store {
     }
 }
 
+/// Most flows have one of a kind, or two: a vector that grows by itself has room for four from the start. Those
+/// in trouble are kept longest, so that there may be nothing but them.
+fn push<T>(all: &mut Vec<T>, one: T) {
+    if all.len() < 2 {
+        all.reserve_exact(1);
+    }
+    all.push(one);
+}
+
 fn same_icmp(a: &IcmpSample, b: &IcmpSample) -> bool {
     (
         a.about,
@@ -409,4 +414,18 @@ fn same_icmp(a: &IcmpSample, b: &IcmpSample) -> bool {
         b.code,
         b.local,
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_takes_the_room_of_one() {
+        let mut all = Vec::new();
+        for (n, room) in [(1, 1), (2, 2), (3, 4)] {
+            push(&mut all, n);
+            assert_eq!(all.capacity(), room);
+        }
+    }
 }

@@ -98,9 +98,21 @@ struct Known {
 /// What was told of a flow in trouble. Most flows have none.
 #[derive(Debug, Default)]
 struct Troubles {
-    drops: BTreeMap<DropPlace, Told>,
-    icmp: BTreeMap<(IpAddr, u8, u8, u32), Told>,
+    // few of each, for which a tree would have room for eleven
+    drops: Vec<(DropPlace, Told)>,
+    icmp: Vec<((IpAddr, u8, u8, u32), Told)>,
     failures: Told,
+}
+
+/// What was told of `key`.
+fn told_of<K: PartialEq>(all: &mut Vec<(K, Told)>, key: K) -> &mut Told {
+    let at = all.iter().position(|(k, _)| *k == key);
+    let at = at.unwrap_or_else(|| {
+        all.reserve_exact(1);
+        all.push((key, Told::default()));
+        all.len() - 1
+    });
+    &mut all[at].1
 }
 
 /// Compares snapshots.
@@ -264,7 +276,7 @@ fn troubles(k: &mut Known, flow: &Arc<Flow>, this: Now, out: &mut Vec<Change>) {
     for d in flow.forward.drops.iter().chain(&flow.reply.drops) {
         let drops = &mut k.troubles.get_or_insert_default().drops;
         let first = drops.is_empty();
-        let told = drops.entry(d.place.clone()).or_default();
+        let told = told_of(drops, d.place.clone());
         if let Some(n) = told.news(d.count, now, last) {
             if first {
                 out.push(Change::Dropping(flow.clone()));
@@ -273,12 +285,8 @@ fn troubles(k: &mut Known, flow: &Arc<Flow>, this: Now, out: &mut Vec<Change>) {
         }
     }
     for s in flow.forward.icmp.iter().chain(&flow.reply.icmp) {
-        let told = k
-            .troubles
-            .get_or_insert_default()
-            .icmp
-            .entry((s.from, s.icmp_type, s.code, s.dev.0))
-            .or_default();
+        let icmp = &mut k.troubles.get_or_insert_default().icmp;
+        let told = told_of(icmp, (s.from, s.icmp_type, s.code, s.dev.0));
         if let Some(n) = told.news(s.count, now, last) {
             out.push(Change::Icmp(flow.clone(), Box::new(*s), n));
         }

@@ -278,3 +278,49 @@ impl DropTotals {
         self.sample.encap.map(|e| e.key)
     }
 }
+
+/// Most flows have one of a kind, or two: a vector that grows by itself has room for four from the start. Those
+/// in trouble are kept longest, so that there may be nothing but them.
+pub(super) fn push<T>(all: &mut Vec<T>, one: T) {
+    if all.len() < 2 {
+        all.reserve_exact(1);
+    }
+    all.push(one);
+}
+
+/// The same error, counted further.
+pub(super) fn same_icmp(a: &IcmpSample, b: &IcmpSample) -> bool {
+    (
+        a.about,
+        a.from,
+        a.netns,
+        a.dev,
+        a.dir,
+        a.icmp_type,
+        a.code,
+        a.local,
+    ) == (
+        b.about,
+        b.from,
+        b.netns,
+        b.dev,
+        b.dir,
+        b.icmp_type,
+        b.code,
+        b.local,
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_takes_the_room_of_one() {
+        let mut all = Vec::new();
+        for (n, room) in [(1, 1), (2, 2), (3, 4)] {
+            push(&mut all, n);
+            assert_eq!(all.capacity(), room);
+        }
+    }
+}

@@ -10,7 +10,7 @@ use std::{
 use super::{
     Flow,
     attach::may_be_outer,
-    record::{DropTotals, Group, Groups, HopTotals, group_key},
+    record::{DropTotals, Group, Groups, HopTotals, group_key, push, same_icmp},
     shared::Shared,
     sums::Sums,
     totals::{Changed, Moments},
@@ -381,51 +381,6 @@ impl Store {
     pub(super) fn forget_built(&mut self) {
         for group in self.groups.values_mut() {
             group.outdate();
-        }
-    }
-}
-
-/// Most flows have one of a kind, or two: a vector that grows by itself has room for four from the start. Those
-/// in trouble are kept longest, so that there may be nothing but them.
-fn push<T>(all: &mut Vec<T>, one: T) {
-    if all.len() < 2 {
-        all.reserve_exact(1);
-    }
-    all.push(one);
-}
-
-fn same_icmp(a: &IcmpSample, b: &IcmpSample) -> bool {
-    (
-        a.about,
-        a.from,
-        a.netns,
-        a.dev,
-        a.dir,
-        a.icmp_type,
-        a.code,
-        a.local,
-    ) == (
-        b.about,
-        b.from,
-        b.netns,
-        b.dev,
-        b.dir,
-        b.icmp_type,
-        b.code,
-        b.local,
-    )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn one_takes_the_room_of_one() {
-        let mut all = Vec::new();
-        for (n, room) in [(1, 1), (2, 2), (3, 4)] {
-            push(&mut all, n);
-            assert_eq!(all.capacity(), room);
         }
     }
 }

@@ -95,10 +95,8 @@ pub(crate) fn toolchain() -> Result<()> {
 
 /// What the labs and the end-to-end tests run.
 pub(crate) fn programs() -> Result<()> {
+    present(PROGRAMS)?;
     let _lock = lock()?;
-    let missing = missing(PROGRAMS);
-    install(&missing)?;
-    lacking(&missing)?;
     promtool()
 }
 
@@ -139,26 +137,17 @@ fn promtool() -> Result<()> {
 
 /// What installing the package in a clean system needs.
 pub(crate) fn debootstrap() -> Result<()> {
-    let _lock = lock()?;
-    let missing = missing(DEBOOTSTRAP);
-    install(&missing)?;
-    lacking(&missing)
+    present(DEBOOTSTRAP)
 }
 
 /// What `cargo xtask bench forward` runs beside tracer.
 pub(crate) fn comparison() -> Result<()> {
-    let _lock = lock()?;
-    let missing = missing(COMPARISON);
-    install(&missing)?;
-    lacking(&missing)
+    present(COMPARISON)
 }
 
 /// What `cargo xtask bench instructions` counts with.
 pub(crate) fn counter() -> Result<()> {
-    let _lock = lock()?;
-    let missing = missing(COUNTER);
-    install(&missing)?;
-    lacking(&missing)
+    present(COUNTER)
 }
 
 /// A C compiler for Arm, where packages for it are made on another machine.
@@ -173,18 +162,12 @@ pub(crate) fn cross_compiler() -> Result<PathBuf> {
 
 /// What the test of the .rpm installs it with.
 pub(crate) fn rpm() -> Result<()> {
-    let _lock = lock()?;
-    let missing = missing(RPM);
-    install(&missing)?;
-    lacking(&missing)
+    present(RPM)
 }
 
 /// What tests of the image need.
 pub(crate) fn buildah() -> Result<()> {
-    let _lock = lock()?;
-    let missing = missing(BUILDAH);
-    install(&missing)?;
-    lacking(&missing)
+    present(BUILDAH)
 }
 
 /// Where the emulator of Arm's processor is.
@@ -199,10 +182,8 @@ pub(crate) fn emulator() -> Result<PathBuf> {
 
 /// What `cargo xtask vm` runs. Only done when a virtual machine is wanted: it is much to install.
 pub(crate) fn virtual_machine() -> Result<()> {
+    present(MACHINE)?;
     let _lock = lock()?;
-    let missing = missing(MACHINE);
-    install(&missing)?;
-    lacking(&missing)?;
     for package in ["qemu-system-common", "virtiofsd"] {
         if virtiofsd().is_none() {
             install(&[("virtiofsd", package)])?;
@@ -215,6 +196,14 @@ pub(crate) fn virtual_machine() -> Result<()> {
 pub(crate) fn virtiofsd() -> Option<PathBuf> {
     let elsewhere = VIRTIOFSD.iter().map(PathBuf::from);
     sh::find("virtiofsd").or_else(|| elsewhere.into_iter().find(|file| file.is_file()))
+}
+
+/// Installs what is missing of these programs.
+fn present(programs: &[(&'static str, &'static str)]) -> Result<()> {
+    let _lock = lock()?;
+    let missing = missing(programs);
+    install(&missing)?;
+    lacking(&missing)
 }
 
 /// Installs the packages of programs.

@@ -8,7 +8,7 @@ use super::{
     chain::{Chain, Leg},
     draft::Draft,
     explain::Explain,
-    late::take_late,
+    loss::{losses, take_late},
     nat::Owner,
     outcome::{Answers, outcome},
     pair::{Pair, pair},
@@ -178,21 +178,6 @@ fn attach(
         }
     }
     strays
-}
-
-/// Losses in an order that does not depend on that of their reports.
-fn losses(drops: &[DropTotals]) -> Vec<&DropTotals> {
-    let mut drops: Vec<&DropTotals> = drops.iter().filter(|d| d.sample.loss).collect();
-    drops.sort_by_key(|d| {
-        let total = d.lives.total();
-        (
-            total.first,
-            d.sample.tuple,
-            d.sample.place.clone(),
-            d.encap_key(),
-        )
-    });
-    drops
 }
 
 fn sorted<T, K: Ord>(items: &[T], key: impl Fn(&T) -> K) -> Vec<&T> {

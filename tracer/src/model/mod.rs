@@ -12,7 +12,7 @@ mod explain;
 mod feeders;
 mod flow;
 mod group;
-mod late;
+mod loss;
 mod nat;
 mod outcome;
 mod pair;

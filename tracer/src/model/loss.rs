@@ -1,11 +1,11 @@
-//! Segments that arrive after their connection was closed.
+//! Which drops are losses of a flow.
 //!
-//! When an acknowledgement was lost or late, the other side has sent its FIN again and the second
-//! acknowledgement finds no connection any more: the kernel frees it and answers with a reset that
-//! nobody needs (RFC 9293 §3.10.7.1). That is no loss, though the reasons are those of a refused
-//! connection.
+//! Segments that arrive after their connection was closed are none. When an acknowledgement was lost
+//! or late, the other side has sent its FIN again and the second acknowledgement finds no connection
+//! any more: the kernel frees it and answers with a reset that nobody needs (RFC 9293 §3.10.7.1),
+//! though the reasons are those of a refused connection.
 
-use super::{Drop, draft::Draft};
+use super::{Drop, draft::Draft, record::DropTotals};
 use crate::event::Proto;
 
 const FIN: u8 = 0x01;
@@ -32,4 +32,19 @@ pub(super) fn take_late(draft: &mut Draft) -> Vec<Drop> {
     }
     let late = |d: &mut Drop| ENDS.contains(&(&*d.place.reason, &*d.place.symbol));
     draft.drops.extract_if(.., late).collect()
+}
+
+/// Losses in an order that does not depend on that of their reports.
+pub(super) fn losses(drops: &[DropTotals]) -> Vec<&DropTotals> {
+    let mut drops: Vec<&DropTotals> = drops.iter().filter(|d| d.sample.loss).collect();
+    drops.sort_by_key(|d| {
+        let total = d.lives.total();
+        (
+            total.first,
+            d.sample.tuple,
+            d.sample.place.clone(),
+            d.encap_key(),
+        )
+    });
+    drops
 }

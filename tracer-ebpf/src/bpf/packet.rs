@@ -110,13 +110,15 @@ pub(super) fn sent(ctx: &TcContext, w: &Work, s: &Seen, link: u32, ethertype: u1
 pub(super) struct Ends {
     pub(super) ethertype: u16,
     pub(super) tci: u16,
+    /// Where its network header is, from `head` on.
+    pub(super) network: u32,
     /// Where the buffer ends, behind its head; the offload data are there.
     pub(super) end: u32,
 }
 
-/// A packet at a tracepoint; what its linear part holds of it. Its link header lies before `network`.
+/// A packet at a tracepoint; what its linear part holds of it, with its link header.
 #[inline(always)]
-pub(super) fn passed(skb: u64, w: &Work, s: &Seen, layout: &Layout, e: &Ends, network: u32) {
+pub(super) fn passed(skb: u64, w: &Work, s: &Seen, layout: &Layout, e: &Ends) {
     if snaplen() == 0 {
         return;
     }
@@ -136,7 +138,7 @@ pub(super) fn passed(skb: u64, w: &Work, s: &Seen, layout: &Layout, e: &Ends, ne
         let shared = layout.head + u64::from(e.end);
         p.head.gso_size = u32::from(read_at::<u16>(shared + off(Off::SharedGsoSize) as u64));
     }
-    linear(p, s.now, layout, network.wrapping_sub(link));
+    linear(p, s.now, layout, e.network.wrapping_sub(link));
 }
 
 /// Of a packet that ended.

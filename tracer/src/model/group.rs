@@ -13,7 +13,7 @@ use super::{
     outcome::{Answers, outcome},
     pair::{Pair, pair},
     path::path,
-    record::{DropTotals, Group, Groups, HopTotals, Rare, answer, group_key},
+    record::{Group, Groups, HopTotals, Rare, answer, group_key},
     recount::Recount,
     shared::Shared,
     stitch::stitch,

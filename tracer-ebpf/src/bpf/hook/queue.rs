@@ -88,8 +88,9 @@ unsafe fn queued(skb: usize) {
         let ends = Ends {
             ethertype,
             tci: ld(skb, Off::SkbVlanTci),
+            network: layout.network,
             end: ld(skb, Off::SkbEnd),
         };
-        packet::passed(skb as u64, w, &seen, &layout, &ends, layout.network);
+        packet::passed(skb as u64, w, &seen, &layout, &ends);
     }
 }

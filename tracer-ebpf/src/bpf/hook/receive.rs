@@ -71,8 +71,9 @@ unsafe fn receive(skb: usize) {
         let ends = Ends {
             ethertype,
             tci: ld(skb, Off::SkbVlanTci),
+            network: layout.data,
             end: ld(skb, Off::SkbEnd),
         };
-        packet::passed(skb as u64, w, &seen, &layout, &ends, layout.data);
+        packet::passed(skb as u64, w, &seen, &layout, &ends);
     }
 }

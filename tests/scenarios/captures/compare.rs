@@ -1,6 +1,6 @@
 //! Two nodes' captures: as many packets are reported lost as were really taken out between them.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use harness::traffic::{Sent, Udp};
@@ -8,6 +8,9 @@ use harness::{Lab, Netns, Tracer, deadline};
 use serde_json::{Value, json};
 
 use super::{Dir, END};
+
+/// TCP repeats a segment after 200 ms, 400 ms, 800 ms.
+const REST: Duration = Duration::from_secs(1);
 
 /// Takes out part of what comes from a node's cable into the fabric, and counts it.
 pub(crate) struct Taker<'a> {
@@ -47,6 +50,19 @@ impl<'a> Taker<'a> {
     /// Packets that came from n1 and from n2.
     pub(crate) fn seen(&self) -> Result<(u64, u64)> {
         self.counters("seen")
+    }
+
+    /// Waits until nothing comes any more: TCP ends a connection, and repeats what was taken of it,
+    /// after its program has got all bytes.
+    pub(crate) fn settled(&self) -> Result<()> {
+        let mut last = (self.seen()?, Instant::now());
+        deadline::wait_for("an end of the packets", END, || {
+            let now = self.seen()?;
+            if now != last.0 {
+                last = (now, Instant::now());
+            }
+            Ok((last.1.elapsed() >= deadline::scaled(REST)).then_some(()))
+        })
     }
 
     fn counters(&self, what: &str) -> Result<(u64, u64)> {

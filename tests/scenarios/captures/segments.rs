@@ -43,6 +43,7 @@ fn segments_that_offload_divides_and_joins_are_counted_as_the_wire_had_them() ->
     let bulk = Tcp::to("10.244.2.20:8").bytes(2_000_000);
     let sent = bulk.limit(Duration::from_mins(1)).send(lab.ns("p1")?)?;
     ensure!(sent.received == sent.sent, "{sent:?}");
+    taker.settled()?;
     n1.interrupt(END)?.expect_code(0)?;
     n2.interrupt(END)?.expect_code(0)?;
     let (taken, seen) = (taker.taken()?, taker.seen()?);

@@ -61,15 +61,16 @@ fn all_told(file: &str, flows: u32) -> Result<()> {
     })
 }
 
-/// Waits until its memory has been the same for so long.
-fn quiet(tracer: &Tracer, long: Duration) -> Result<()> {
-    let (mut before, mut since) = (0, Instant::now());
-    deadline::wait_for("a quiet tracer", Duration::from_mins(4), || {
-        let now = memory(tracer.pid(), "RssAnon:")?;
-        if now != before {
-            (before, since) = (now, Instant::now());
+/// Waits until its memory (`key` of `status`) has not been more than before for so long, and returns what it is
+/// then, KiB. It goes up and down with each picture.
+fn grown(tracer: &Tracer, key: &str, long: Duration) -> Result<u64> {
+    let (mut most, mut since) = (0, Instant::now());
+    deadline::wait_for("an end of growth", Duration::from_mins(4), || {
+        let now = memory(tracer.pid(), key)?;
+        if now > most {
+            (most, since) = (now, Instant::now());
         }
-        Ok((since.elapsed() > deadline::scaled(long)).then_some(()))
+        Ok((since.elapsed() > deadline::scaled(long)).then_some(now))
     })
 }
 
@@ -113,10 +114,9 @@ fn a_recording_has_room_for_the_flows() -> Result<()> {
     let tracer = Tracer::start(lab.node(), &args)?;
     let flows = send(&lab)?;
     // longer than from one picture to the next, in a debug build as well
-    quiet(&tracer, Duration::from_secs(15))?;
     // without the ring buffer, which is the kernel's memory
-    let [now, all] = ["RssAnon:", "VmRSS:"].map(|key| memory(tracer.pid(), key));
-    let (now, all) = (now?, all?);
+    let now = grown(&tracer, "RssAnon:", Duration::from_secs(15))?;
+    let all = memory(tracer.pid(), "VmRSS:")?;
     let begun = Instant::now();
     let ended = tracer.interrupt(END)?.expect_code(0)?;
     println!(

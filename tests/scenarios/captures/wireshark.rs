@@ -41,7 +41,9 @@ fn by_interface(file: &str) -> Result<BTreeMap<String, u64>> {
         "-e",
         "frame.comment",
     ];
-    let args: Vec<&str> = ["-n", "-r", file, "-Y", flows]
+    // not the port of VXLAN that tshark knows: what is inside would not be told apart
+    let cilium = "udp.port==8472,vxlan";
+    let args: Vec<&str> = ["-n", "-r", file, "-d", cilium, "-Y", flows]
         .into_iter()
         .chain(fields)
         .collect();

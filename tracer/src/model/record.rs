@@ -2,6 +2,8 @@
 
 use std::{cell::RefCell, collections::HashMap, sync::Arc};
 
+use foldhash::fast::RandomState;
+
 use super::{
     Drop,
     group::Built,
@@ -234,7 +236,7 @@ impl Group {
 
 /// All groups. Behind pointers because a table is up to three times as large as what is in it, more so when
 /// flows come and go.
-pub(super) type Groups = HashMap<Tuple, Box<Group>>;
+pub(super) type Groups = HashMap<Tuple, Box<Group>, RandomState>;
 
 /// The key of a [`Group`]: the same for a tuple and its answer.
 pub(super) fn group_key(tuple: &Tuple) -> Tuple {

@@ -57,7 +57,7 @@ impl Store {
         Self {
             max: max.max(1),
             routes: Shared::default(),
-            groups: Groups::new(),
+            groups: Groups::default(),
             strays: Vec::new(),
             no_loss: BTreeMap::new(),
             neighbours: Vec::new(),

@@ -1,6 +1,8 @@
 //! The part of a snapshot that a filter asks for, each flow in the direction that matches.
 
-use std::{mem, sync::Arc};
+use std::{collections::HashSet, mem, sync::Arc};
+
+use foldhash::fast::RandomState;
 
 use super::owners::{Ends, Who};
 use crate::{
@@ -8,7 +10,7 @@ use crate::{
     event::{Body, Encap, Event, Ifindex, NetnsId, Tuple},
     filter::{Filter, FlowFacts, PodFacts, Verdict},
     inventory::{Inventory, Owner},
-    model::{Direction, Flow, Snapshot, Step},
+    model::{Direction, Flow, FlowId, Snapshot, Step},
 };
 
 /// Flows that match, and what concerns them.
@@ -39,25 +41,25 @@ pub fn select(
         sums: None,
         ..*snapshot
     };
-    let ids: std::collections::HashSet<_> = selected
-        .flows
-        .iter()
-        .flat_map(|f| {
-            let id = f.id;
-            [
-                id,
-                crate::model::FlowId {
-                    tuple: id.tuple.reversed(),
-                    ..id
-                },
-            ]
-        })
-        .collect();
+    let findings = concerning(&selected, findings);
+    (selected, findings)
+}
+
+/// Findings about the node, and about flows that there are.
+fn concerning(selected: &Snapshot, findings: &[Finding]) -> Vec<Finding> {
+    if findings.iter().all(|f| f.subject.flows.is_empty()) {
+        return findings.to_vec();
+    }
+    let ways = |id: FlowId| {
+        let tuple = id.tuple.reversed();
+        [id, FlowId { tuple, ..id }]
+    };
+    let ids: HashSet<FlowId, RandomState> =
+        selected.flows.iter().flat_map(|f| ways(f.id)).collect();
     let concerns = |f: &&Finding| {
         f.subject.flows.is_empty() || f.subject.flows.iter().any(|id| ids.contains(id))
     };
-    let findings = findings.iter().filter(concerns).cloned().collect();
-    (selected, findings)
+    findings.iter().filter(concerns).cloned().collect()
 }
 
 /// The packet of an event, when it is one and matches.
@@ -189,6 +191,12 @@ pub(in crate::view) fn reversed(f: &Flow) -> Flow {
 
 /// In which direction a flow matches.
 pub(in crate::view) fn verdict(filter: &Filter, inventory: &Inventory, f: &Flow) -> Verdict {
+    let (encaps, reply_encaps) = (encaps(&f.forward), encaps(&f.reply));
+    let beside = !encaps.is_empty() || !reply_encaps.is_empty() || f.nat.is_some();
+    if !beside && filter.asks_headers_only() {
+        // the way of so many flows need not be looked at
+        return filter.matches_flow(&FlowFacts::new(&f.id.tuple), inventory);
+    }
     let asked = Asked::of(f);
     let reasons = asked.reasons();
     let far = f.far();
@@ -201,8 +209,8 @@ pub(in crate::view) fn verdict(filter: &Filter, inventory: &Inventory, f: &Flow)
     let facts = FlowFacts {
         pods: pods.facts(),
         nat: far.as_ref(),
-        encaps: &encaps(&f.forward),
-        reply_encaps: &encaps(&f.reply),
+        encaps: &encaps,
+        reply_encaps: &reply_encaps,
         ..asked.facts(&f.id.tuple, &reasons)
     };
     filter.matches_flow(&facts, inventory)

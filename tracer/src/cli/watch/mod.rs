@@ -89,9 +89,7 @@ impl Lines {
             }
             PipelineEvent::Recording(_) | PipelineEvent::Attached(_) => Ok(()),
             PipelineEvent::Event(event) => self.on_packet(event),
-            PipelineEvent::Snapshot(snapshot, findings) => {
-                self.on_snapshot(snapshot, findings, false)
-            }
+            PipelineEvent::Snapshot(snapshot, findings) => self.on_snapshot(snapshot, findings),
         };
         match written {
             Ok(()) if self.left == Some(0) => ControlFlow::Break(()),
@@ -144,9 +142,14 @@ impl Lines {
         Ok(())
     }
 
-    fn on_snapshot(&mut self, s: &Snapshot, findings: &[Finding], last: bool) -> io::Result<()> {
+    fn on_snapshot(&mut self, s: &Snapshot, findings: &[Finding]) -> io::Result<()> {
         let (s, findings) = select::select(&self.filter, &self.inventory, s, findings);
-        for change in self.changes.update(&s, &findings, last) {
+        self.tell(&s, &findings, false)
+    }
+
+    /// Writes what is new in what the filter left of a snapshot.
+    fn tell(&mut self, s: &Snapshot, findings: &[Finding], last: bool) -> io::Result<()> {
+        for change in self.changes.update(s, findings, last) {
             // with a line for each packet, only what the packets do not say
             let told = matches!(change, Change::New(_) | Change::Route(_) | Change::End(_));
             if self.left == Some(0) || (self.packets && told) {
@@ -182,8 +185,9 @@ impl Lines {
             return Err(e.into());
         }
         self.inventory = end.inventory.clone();
-        self.on_snapshot(&end.snapshot, &end.findings, true)?;
-        let (s, _) = select::select(&self.filter, &self.inventory, &end.snapshot, &[]);
+        let (s, findings) =
+            select::select(&self.filter, &self.inventory, &end.snapshot, &end.findings);
+        self.tell(&s, &findings, true)?;
         let summary = summary(&s);
         if self.out.format == Format::Json {
             let cx = self.out.context(&self.inventory, &self.clock);

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Instant};
 
-use super::{DEBOUNCE, LOOPBACK, PAUSE_FACTOR, Session};
+use super::{DEBOUNCE, LOOPBACK, Session, pace::PAUSE_FACTOR};
 use crate::{
     event::Ifindex,
     net::{self, watch::Notice},

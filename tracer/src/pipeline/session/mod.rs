@@ -1,12 +1,14 @@
 //! A live session: one loop that everything arrives at.
 
 mod follow;
+mod pace;
 
 use std::{
     ops::ControlFlow,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     sync::Arc,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -17,7 +19,7 @@ use tokio::{
 };
 
 use super::{
-    Ended, Pace, PipelineEvent, Ready, Recorded, SessionConfig, SessionEnd,
+    Ended, PipelineEvent, Ready, Recorded, SessionConfig, SessionEnd,
     devices::take_attached,
     feed::Feed,
     names::PodNames,
@@ -39,17 +41,8 @@ use crate::{
     probe::{Batch, Probe},
     view::Limit,
 };
+use pace::{pause_after, shortest_pause};
 
-/// Snapshots are taken this often, unless one takes long.
-const TICK: Duration = Duration::from_millis(250);
-/// The same for a session without end, which nobody looks at.
-const SLOW_TICK: Duration = Duration::from_secs(1);
-/// A tick that took a fifth of the time or more is followed by a longer pause, so that a node with
-/// very many flows is not kept busy by looking at them.
-const PAUSE_FACTOR: u32 = 4;
-/// The same while somebody looks. With 100,000 flows a picture takes half a second or more, and what
-/// is seen should not be much older than a second.
-const WATCHED_FACTOR: u32 = 1;
 /// The configuration is read again this long after the first of a burst of changes, and later when
 /// reading takes long ([`PAUSE_FACTOR`]).
 const DEBOUNCE: Duration = Duration::from_millis(150);
@@ -84,7 +77,10 @@ pub fn run(
         config.filter.resolve_pids(|pid| netns_of_pid(&proc, pid));
         let mut session = Session::new(&config, start(&config)?);
         let end = session.run(&config, &mut signals, on_event).await;
-        session.probe.leave();
+        let Session { probe, model, .. } = session;
+        probe.leave();
+        // giving back the memory of very many flows takes a while, and nobody needs to wait for it
+        thread::spawn(move || drop(model));
         end
     })
 }
@@ -372,23 +368,6 @@ fn netns_of_pid(proc: &Path, pid: u32) -> Option<NetnsId> {
         .ok()?
         .ino();
     Some(NetnsId(inode as u32))
-}
-
-/// From one picture to the next, when they take no time.
-fn shortest_pause(config: &SessionConfig) -> Duration {
-    match config.forget {
-        Some(_) => SLOW_TICK,
-        None => TICK,
-    }
-}
-
-/// After a picture that took so long.
-fn pause_after(config: &SessionConfig, took: Duration) -> Duration {
-    let factor = match config.pace {
-        Pace::Watched => WATCHED_FACTOR,
-        Pace::Sparing => PAUSE_FACTOR,
-    };
-    shortest_pause(config).max(took * factor)
 }
 
 async fn until(deadline: Option<tokio::time::Instant>) {

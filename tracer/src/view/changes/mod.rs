@@ -8,6 +8,8 @@ use std::{
     sync::Arc,
 };
 
+use foldhash::fast::RandomState;
+
 use crate::{
     diagnose::{Finding, Subject},
     event::{DropPlace, IcmpSample, Ifindex, KtimeNs, NeighFailure, NetnsId, RouteFailure},
@@ -119,7 +121,7 @@ fn told_of<K: PartialEq>(all: &mut Vec<(K, Told)>, key: K) -> &mut Told {
 #[derive(Debug, Default)]
 pub struct Changes {
     /// Behind pointers because a table is up to three times as large as what is in it.
-    known: HashMap<FlowId, Box<Known>>,
+    known: HashMap<FlowId, Box<Known>, RandomState>,
     round: u64,
     strays: BTreeMap<DropPlace, Told>,
     neigh: HashMap<(IpAddr, u32, u32), Told>,

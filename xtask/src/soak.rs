@@ -127,8 +127,9 @@ fn load(lab: &Lab, round: u64) -> Result<()> {
                 let sent = Ping::to(to).count(3).send(a)?;
                 ensure!(sent.delivered(), "{to}: {sent}");
             }
-            // the node has no route there: a drop of its own for each
-            blast_to(a, "10.77.0.1:20000", (2_000, 2_000))?;
+            // the node has no route there: a drop of its own for each. Those are kept longest: after
+            // five of these the model holds nothing else, which is the most that it can take
+            blast_to(a, "10.77.0.1:20000", (20_000, 20_000))?;
         }
     }
     pause();

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use thin_vec::ThinVec;
 
 use super::Sums;
 use crate::event::{
@@ -138,13 +139,14 @@ pub struct Drop {
     pub encap: Option<Encap>,
 }
 
-/// One direction of a flow.
+/// One direction of a flow. What most flows do not have takes a pointer and no vector's three words: there may be
+/// 100,000 of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Direction {
     /// Steps in the order the packets take them.
     pub path: Vec<Step>,
     /// Where packets of it ended.
-    pub drops: Vec<Drop>,
+    pub drops: ThinVec<Drop>,
     /// Packets, counted once (at the first hop).
     pub packets: u64,
     /// Bytes, counted once (at the first hop).
@@ -156,7 +158,7 @@ pub struct Direction {
     /// TCP flags seen, or-ed.
     pub tcp_flags: u8,
     /// ICMP errors about this direction.
-    pub icmp: Vec<IcmpSample>,
+    pub icmp: ThinVec<IcmpSample>,
     /// Retransmissions of the sending socket, when it lives on this node.
     pub retransmits: u64,
     /// Resets that answered it (sent by this node or received for it).
@@ -186,7 +188,7 @@ pub struct Flow {
     /// The answers.
     pub reply: Direction,
     /// A local sender found no route: no packet was made.
-    pub route_failures: Vec<RouteFailure>,
+    pub route_failures: ThinVec<RouteFailure>,
     /// The connection, when this node translates it; the last one when there were several.
     pub nat: Option<Box<Nat>>,
 }

@@ -2,6 +2,8 @@
 
 use std::{cell::RefCell, collections::BTreeSet, sync::Arc};
 
+use thin_vec::ThinVec;
+
 use super::{
     Decision, Direction, Drop, Flow, FlowId, Outcome,
     attach::{attach_drop, attach_failure, attach_icmp, attach_outer_icmp, attach_tcp},
@@ -44,9 +46,9 @@ pub(super) struct BuiltFlow {
 pub(super) struct Built {
     pub(super) flows: Vec<BuiltFlow>,
     /// Drops of which the flow cannot be told.
-    pub(super) strays: Vec<Drop>,
+    pub(super) strays: ThinVec<Drop>,
     /// Drops that are no loss, because the connection was closed.
-    pub(super) late: Vec<Drop>,
+    pub(super) late: ThinVec<Drop>,
     /// It has to be made again at this time, when nothing happens before.
     pub(super) again: Option<KtimeNs>,
     /// The later fragments that were added.
@@ -115,8 +117,8 @@ pub(super) fn build(key: &Tuple, group: &Group, context: Context<'_>) -> Built {
     }
     let late: Vec<Drop> = drafts.iter_mut().flat_map(take_late).collect();
     let mut built = Built {
-        strays,
-        late,
+        strays: strays.into(),
+        late: late.into(),
         fragments: fragments.is_some(),
         shown_elsewhere: context.shown_elsewhere,
         ..Built::default()
@@ -263,7 +265,7 @@ fn leg((number, hop): (usize, &HopTotals)) -> Leg {
         key: hop.key,
         flow: hop.key.tuple,
         nat: None,
-        nats: hop.nats.clone(),
+        nats: hop.nats.to_vec(),
         counters: hop.lives.total(),
         route: hop.route.as_deref().copied(),
         encap: hop.encap.as_deref().copied(),
@@ -330,7 +332,7 @@ fn finish(pair: Pair, context: Context<'_>) -> (BuiltFlow, Option<KtimeNs>) {
         id,
         forward,
         reply,
-        route_failures,
+        route_failures: route_failures.into(),
         nat,
     };
     let built = BuiltFlow {
@@ -355,13 +357,13 @@ fn direction(
     let (outcome, again) = outcome(draft, answers, context.topology);
     let direction = Direction {
         path: path(draft, context),
-        drops: draft.drops.clone(),
+        drops: draft.drops.as_slice().into(),
         packets: draft.packets(),
         bytes: draft.bytes(),
         first: draft.first(),
         last: draft.last(),
         tcp_flags: draft.tcp_flags(),
-        icmp: draft.icmp.clone(),
+        icmp: draft.icmp.as_slice().into(),
         retransmits: draft.retransmits,
         resets: draft.resets,
         outcome,

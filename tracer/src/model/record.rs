@@ -3,6 +3,7 @@
 use std::{cell::RefCell, collections::HashMap, sync::Arc};
 
 use foldhash::fast::RandomState;
+use thin_vec::ThinVec;
 
 use super::{
     Drop,
@@ -33,7 +34,7 @@ pub(super) struct HopTotals {
     /// The kernel's entry was deleted.
     pub(super) retired: bool,
     /// Connections that the packets were translated for, newest last.
-    pub(super) nats: Vec<Nat>,
+    pub(super) nats: ThinVec<Nat>,
 }
 
 /// Connections of one hop that are kept: a client that uses a port again may reach another server.

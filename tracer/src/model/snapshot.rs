@@ -75,8 +75,14 @@ impl Model {
     /// Takes an event. Totals replace smaller ones, so that events may come twice and in any
     /// order.
     pub fn apply(&mut self, event: &Event) {
+        let _news = self.learn(event);
+    }
+
+    /// The same, and says whether it may have told something that was not known: false for the total of
+    /// a flow at a device that has not changed.
+    pub fn learn(&mut self, event: &Event) -> bool {
         self.tick(event.at);
-        self.store.apply(event);
+        self.store.apply(event)
     }
 
     /// Time passes without an event. What is still unanswered depends on it.

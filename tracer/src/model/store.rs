@@ -70,10 +70,11 @@ impl Store {
         }
     }
 
-    pub(super) fn apply(&mut self, event: &Event) {
+    /// False when it is known that it told nothing new.
+    pub(super) fn apply(&mut self, event: &Event) -> bool {
         let at = event.at;
         match &event.body {
-            Body::Hop(sample) => self.hop(sample, at),
+            Body::Hop(sample) => return self.hop(sample, at),
             Body::Drop(sample) => self.drop(sample, at),
             Body::Icmp(sample) => self.icmp(sample),
             Body::RouteFailure(failure) => self.failure(failure),
@@ -81,6 +82,7 @@ impl Store {
             Body::Tcp(notice) => self.tcp(notice, at),
             Body::Packet(_) => {}
         }
+        true
     }
 
     /// The kernel's entry of `key` was deleted: its total stays, and a flow of which all entries
@@ -93,9 +95,10 @@ impl Store {
         }
     }
 
-    fn hop(&mut self, sample: &HopSample, at: KtimeNs) {
+    /// False when nothing of it changed.
+    fn hop(&mut self, sample: &HopSample, at: KtimeNs) -> bool {
         if sample.key.tuple.is_housekeeping() {
-            return;
+            return true;
         }
         let mut routes = mem::take(&mut self.routes);
         let group = self.group(&sample.key.tuple, sample.counters.last);
@@ -126,6 +129,7 @@ impl Store {
         if let Some(nat) = &sample.nat {
             self.link(nat, sample.key.netns, sample.counters.last);
         }
+        changed != Changed::Nothing
     }
 
     /// A report changed something about the group of `tuple`.

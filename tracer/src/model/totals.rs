@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use thin_vec::ThinVec;
+
 use crate::event::{Counters, KtimeNs};
 
 /// More lives of one key than this are folded together, oldest first.
@@ -36,14 +38,14 @@ impl Changed {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Lives {
     newest: Counters,
-    older: Vec<Counters>,
+    older: ThinVec<Counters>,
 }
 
 impl Lives {
     pub(super) fn new(sample: Counters) -> Self {
         Self {
             newest: sample,
-            older: Vec::new(),
+            older: ThinVec::new(),
         }
     }
 

@@ -251,8 +251,8 @@ impl Feed {
     }
 
     fn take(&self, model: &mut Model, event: &Event, tell: Tell<'_>) {
-        model.apply(event);
-        if self.recording {
+        // a file has what did not change already
+        if model.learn(event) && self.recording {
             tell(PipelineEvent::Recording(Recorded::Total(event)));
         }
     }

@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
+use thin_vec::ThinVec;
+
 use super::{ViewContext, WallClock};
 use crate::{
     diagnose::{Finding, Severity, Subject},
@@ -250,7 +252,7 @@ pub(crate) fn flow(tuple: Tuple, forward: Direction) -> Flow {
         id,
         forward,
         reply: Direction::default(),
-        route_failures: vec![],
+        route_failures: ThinVec::new(),
     }
 }
 
@@ -293,7 +295,7 @@ pub(crate) fn dropped() -> Flow {
         udp(),
         direction(path, Outcome::Dropped("IP_OUTNOROUTES".into()), 3, 300),
     );
-    f.forward.drops = vec![drop_at("IP_OUTNOROUTES", "ip6_forward", LXC, 3)];
+    f.forward.drops = vec![drop_at("IP_OUTNOROUTES", "ip6_forward", LXC, 3)].into();
     f
 }
 

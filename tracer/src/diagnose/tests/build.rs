@@ -530,7 +530,7 @@ impl Seen {
             id,
             forward,
             reply,
-            route_failures: self.failures,
+            route_failures: self.failures.into(),
         }
     }
 }
@@ -574,7 +574,7 @@ impl Side {
             first: KtimeNs(first * SECOND),
             last: KtimeNs(last * SECOND),
             tcp_flags: self.flags,
-            icmp: self.icmp.clone(),
+            icmp: self.icmp.clone().into(),
             retransmits: self.retransmits,
             resets: 0,
             outcome: None,

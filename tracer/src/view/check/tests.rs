@@ -380,7 +380,8 @@ fn a_failed_lookup_is_traffic() {
         last: fixture::at(2),
         pid: 7,
         comm: "curl".into(),
-    }];
+    }]
+    .into();
     let v = verdict_of(&expect("none"), vec![f.clone()]);
     assert_eq!(v.outcome, Judgement::Fail);
     assert!(

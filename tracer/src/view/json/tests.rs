@@ -39,7 +39,8 @@ fn example() -> Value {
         "ip6_forward",
         fixture::LXC,
         3,
-    )];
+    )]
+    .into();
     let findings = [fixture::finding(&flow)];
     let snapshot = fixture::snapshot(vec![flow]);
     let verdict = Verdict {

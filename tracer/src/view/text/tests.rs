@@ -108,10 +108,10 @@ fn v6_trouble() -> Flow {
     let mut f = fixture::flow(tuple, fixture::direction(path, Dropped("X".into()), 1, 94));
     let mut drop = fixture::drop_at("X", "?", LXC, 1);
     drop.place.in_dev = Some(ETH0);
-    f.forward.drops = vec![drop];
+    f.forward.drops = vec![drop].into();
     f.forward.retransmits = 2;
     f.forward.resets = 1;
-    f.forward.icmp = vec![icmp(tuple)];
+    f.forward.icmp = vec![icmp(tuple)].into();
     f
 }
 
@@ -190,7 +190,7 @@ fn numeric_names_tables_by_number() {
 #[test]
 fn a_failed_lookup_in_a_pod() {
     let mut f = fixture::flow(fixture::udp(), Direction::default());
-    f.route_failures = vec![failure("cu\u{1b}rl")];
+    f.route_failures = vec![failure("cu\u{1b}rl")].into();
     insta::assert_snapshot!(show(PLAIN, &f));
 }
 
@@ -224,7 +224,7 @@ fn hostile_names_do_nothing() {
     }));
     f.forward.drops[0].place.symbol = "s\x1b".into();
     f.forward.drops[0].place.reason = "R\u{9b}".into();
-    f.route_failures = vec![failure("\x1b[31m")];
+    f.route_failures = vec![failure("\x1b[31m")].into();
     let mut finding = fixture::finding(&f);
     finding.summary = "dev \x1b[2J".into();
     finding.evidence = vec!["a\r\u{2066}b".into()];

@@ -88,7 +88,7 @@ fn named(name: &str, what: &[Named]) -> Picture {
             }
         }
         if has(Named::Process) {
-            flow.route_failures = vec![failure(flow, name)];
+            flow.route_failures = vec![failure(flow, name)].into();
         }
     }
     again(&Picture {

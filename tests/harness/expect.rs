@@ -240,14 +240,15 @@ pub fn no_findings(report: &Value) -> Result<()> {
     Ok(())
 }
 
-/// Requires that nothing was lost between the kernel and the report.
+/// Requires that nothing was lost between the kernel and the report. A lookup may come upon another one at any
+/// time, and more so on preemptible kernels: that is counted, and is no fault.
 pub fn no_loss(report: &Value) -> Result<()> {
     let loss = report
         .get("loss")
         .and_then(Value::as_object)
         .context("the report has no loss")?;
     ensure!(
-        loss.values().all(|count| count == 0),
+        (loss.iter()).all(|(what, count)| what == "lookups" || *count == 0),
         "events were lost: {}",
         json!(loss)
     );
@@ -345,7 +346,7 @@ mod tests {
 
     #[test]
     fn loss_is_any_count_above_zero() {
-        no_loss(&json!({"loss": {"events": 0, "evicted": 0}})).expect("no loss");
+        no_loss(&json!({"loss": {"events": 0, "evicted": 0, "lookups": 1}})).expect("no loss");
         no_loss(&json!({"loss": {"events": 0, "evicted": 1}})).expect_err("loss");
         no_loss(&json!({})).expect_err("a report without loss counters proves nothing");
     }

@@ -262,14 +262,24 @@ pub struct Loss {
     pub evicted: u64,
     /// Packets and records that could not be decoded.
     pub undecoded: u64,
-    /// Packets that are in no flow (headers not readable) and drops without a place.
+    /// Packets that are in no flow: headers not readable, or a program that the kernel skipped.
     pub untracked: u64,
+    /// Route lookups that were not seen, because they came upon another one on their CPU. Packets are
+    /// counted all the same, and their decision is read from them; a table may be missing, and a local sender
+    /// that found no route. Files of before have it in `untracked`.
+    #[serde(default)]
+    pub lookups: u64,
 }
 
 impl Loss {
     /// Nothing was lost.
     pub fn is_zero(&self) -> bool {
         *self == Self::default()
+    }
+
+    /// Everything that was lost, of whatever kind.
+    pub fn sum(&self) -> u64 {
+        self.events + self.evicted + self.undecoded + self.untracked + self.lookups
     }
 }
 

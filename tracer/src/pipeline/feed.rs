@@ -373,7 +373,7 @@ impl Feed {
 
     /// What was not shown, from the counters of both sides.
     pub(super) fn loss(&self, probe: &Probe) -> Result<Loss, ProbeError> {
-        let counters = probe.counters()?;
+        let (counters, skipped) = (probe.counters()?, probe.skipped());
         Ok(Loss {
             events: counters.get(Counter::RingFull),
             evicted: counters.get(Counter::FlowsFull)
@@ -382,7 +382,8 @@ impl Feed {
                 + counters.get(Counter::RouteFailsFull)
                 + counters.get(Counter::WantedFull),
             undecoded: self.undecoded,
-            untracked: counters.get(Counter::Unreadable) + probe.skipped(),
+            untracked: counters.get(Counter::Unreadable) + skipped.packets,
+            lookups: skipped.lookups,
         })
     }
 }

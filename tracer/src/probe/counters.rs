@@ -1,9 +1,14 @@
 //! The kernel side's own counters.
 
-use aya::maps::{MapData, PerCpuArray};
+use std::os::fd::AsFd as _;
+
+use aya::{
+    Ebpf,
+    maps::{MapData, PerCpuArray},
+};
 use tracer_abi::counter::{COUNTERS, Counter};
 
-use super::ProbeError;
+use super::{ProbeError, table::recursion_misses};
 
 /// Sums over all CPUs, since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,5 +31,36 @@ impl KernelCounters {
     /// One of them.
     pub fn get(&self, c: Counter) -> u64 {
         self.0[c as usize]
+    }
+}
+
+/// The programs at route lookups.
+const LOOKUPS: [&str; 2] = ["tracer_fib4", "tracer_fib6"];
+
+/// How often the kernel skipped programs that were already running on that CPU, since they were loaded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Skipped {
+    /// At route lookups, in any namespace.
+    pub lookups: u64,
+    /// At packets.
+    pub packets: u64,
+}
+
+impl Skipped {
+    /// Reads it; 0 where the kernel does not count (before 5.12).
+    pub(super) fn read(ebpf: &Ebpf) -> Self {
+        let mut skipped = Self::default();
+        for (name, program) in ebpf.programs() {
+            let misses = program
+                .fd()
+                .map(|fd| recursion_misses(fd.as_fd()).unwrap_or(0));
+            let sum = if LOOKUPS.contains(&name) {
+                &mut skipped.lookups
+            } else {
+                &mut skipped.packets
+            };
+            *sum += misses.unwrap_or(0);
+        }
+        skipped
     }
 }

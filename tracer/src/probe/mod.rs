@@ -12,7 +12,7 @@ mod syscall;
 mod table;
 
 pub use attach::Missing;
-pub use counters::KernelCounters;
+pub use counters::{KernelCounters, Skipped};
 pub use device::{Attachment, Device};
 pub use leave::leave_the_rest;
 pub use object::{Probe, ProbeConfig, Recording};

@@ -2,7 +2,6 @@
 
 use std::{
     hash::{BuildHasher as _, RandomState},
-    os::fd::AsFd as _,
 };
 
 use aya::{
@@ -28,7 +27,9 @@ use tracer_abi::{
     route::{FailKey, FailValue},
 };
 
-use super::{Attachment, Batch, KernelCounters, ProbeError, Ring, Table, rest::Pending};
+use super::{
+    Attachment, Batch, KernelCounters, ProbeError, Ring, Skipped, Table, rest::Pending,
+};
 use crate::event::{Ifindex, NetnsId};
 
 /// Bytes behind `_skb_refdst` that the tc program reads in one go (`SKB_TAIL` of the kernel side).
@@ -223,12 +224,10 @@ impl Probe {
         KernelCounters::read(&self.counters)
     }
 
-    /// How often a program was skipped, because a packet interrupted it on the same CPU: what it
-    /// would have counted is missing.
-    pub fn skipped(&self) -> u64 {
-        let fds = self.ebpf.programs().filter_map(|(_, p)| p.fd().ok());
-        fds.filter_map(|fd| super::table::recursion_misses(fd.as_fd()).ok())
-            .sum()
+    /// How often a program was skipped, because a packet or another task interrupted it on the same CPU:
+    /// what it would have counted is missing.
+    pub fn skipped(&self) -> Skipped {
+        Skipped::read(&self.ebpf)
     }
 
     /// Starts reading the ring buffer; only once.

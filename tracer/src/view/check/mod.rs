@@ -85,7 +85,7 @@ pub fn judge_run(expect: &Expectations, seen: &Evidence<'_>, run: Run) -> Verdic
     case.fail_on(&flows);
     case.probe(run.probe.as_ref());
     case.enough_traffic(&flows);
-    case.complete_view();
+    case.complete_view(&flows);
     let Case {
         mut failed, open, ..
     } = case;
@@ -322,12 +322,13 @@ impl Case<'_> {
         }
     }
 
-    fn complete_view(&mut self) {
+    fn complete_view(&mut self, flows: &[&Flow]) {
         let Loss {
             events,
             evicted,
             undecoded,
             untracked,
+            lookups,
         } = self.seen.loss;
         let mut open = |n: u64, what: &str| {
             if n > 0 {
@@ -341,6 +342,11 @@ impl Case<'_> {
         open(evicted, "# flows or drops found their table full");
         open(undecoded, "# packets or records could not be decoded");
         open(untracked, "# packets are in no flow");
+        // of what passed, the packets themselves say how they were routed
+        if flows.is_empty() || flows.iter().any(|f| f.id.scope.dev.is_none()) {
+            let what = "# route lookups were not seen, and a local sender without a route may be among them";
+            open(lookups, what);
+        }
         for limit in self
             .seen
             .limits

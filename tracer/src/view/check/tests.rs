@@ -229,6 +229,29 @@ fn loss_forbids_a_pass_but_not_a_failure() {
     ");
 }
 
+/// The kernel tells of a sender without a route by its lookup alone.
+#[test]
+fn a_lookup_that_was_not_seen_matters_where_there_may_be_no_packet() {
+    let loss = Loss {
+        lookups: 2,
+        ..Loss::default()
+    };
+    let judged = |flows: Vec<Flow>| {
+        let v = verdict_with(&expect("none"), flows, &[], loss, &[]);
+        (v.outcome, v.reasons.join(" "))
+    };
+    let passed = answered(fixture::routed(Forwarded(ETH1)));
+    assert!(passed.id.scope.dev.is_some());
+    let mut sent = passed.clone();
+    sent.id.scope.dev = None;
+    assert_eq!(judged(vec![passed]).0, Judgement::Pass);
+    for flows in [vec![sent], vec![]] {
+        let (outcome, reasons) = judged(flows);
+        assert_eq!(outcome, Judgement::Inconclusive);
+        assert!(reasons.contains("2 route lookups were not seen"), "{reasons}");
+    }
+}
+
 #[rstest]
 #[case("none", Question::Drops, Judgement::Inconclusive)]
 #[case("max-drops=0", Question::Drops, Judgement::Inconclusive)]

@@ -381,6 +381,7 @@ pub fn loss(l: model::Loss) -> schema::Loss {
         evicted: l.evicted,
         undecoded: l.undecoded,
         untracked: l.untracked,
+        lookups: l.lookups,
     }
 }
 

@@ -93,6 +93,7 @@ fn without_a_verdict_it_is_a_reading() {
         evicted: 2,
         undecoded: 3,
         untracked: 4,
+        lookups: 5,
     };
     let session = Session {
         snapshot: &snapshot,
@@ -106,7 +107,7 @@ fn without_a_verdict_it_is_a_reading() {
     includes(
         &v,
         &json!({"schema":"tracer.read/1","filter":null,
-            "loss":{"events":1,"evicted":2,"undecoded":3,"untracked":4},
+            "loss":{"events":1,"evicted":2,"undecoded":3,"untracked":4,"lookups":5},
             "flows":[{"outcome":"unanswered","left_by":"ens6","first":"2026-11-22T05:00:00.001Z"}]}),
         "$",
     );

@@ -202,6 +202,7 @@ fn loss(page: &Page, loss: &Loss) -> Result<(), prometheus::Error> {
         ("evicted", loss.evicted),
         ("undecoded", loss.undecoded),
         ("untracked", loss.untracked),
+        ("lookups", loss.lookups),
     ] {
         lost.with_label_values(&[kind]).inc_by(count);
     }

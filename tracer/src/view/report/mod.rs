@@ -99,7 +99,11 @@ impl Page<'_> {
             (l.undecoded, "packets or records were not decoded"),
             (
                 l.untracked,
-                "packets are in no flow: their headers could not be read",
+                "packets are in no flow: their headers could not be read, or a program was skipped",
+            ),
+            (
+                l.lookups,
+                "route lookups were not seen: a table may be missing, or a local sender without a route",
             ),
         ] {
             if n > 0 {

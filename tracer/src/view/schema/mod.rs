@@ -377,4 +377,6 @@ pub struct Loss {
     pub undecoded: u64,
     /// In no flow.
     pub untracked: u64,
+    /// Route lookups not seen.
+    pub lookups: u64,
 }

@@ -52,7 +52,7 @@ pub fn change(t: &Text<'_>, c: &Change, now: KtimeNs, verbose: bool) -> Option<S
             return Some(format!("{} {block}", t.style.paint(Tone::Dim, &time)));
         }
         Change::Loss(l) => {
-            let lost = l.events + l.evicted + l.undecoded + l.untracked;
+            let lost = l.sum();
             let why = format!("tracer missed {} so far", count(lost, "event or packet"));
             t.plain(now, "loss", &[Word::new(Tone::Warn, why)])
         }

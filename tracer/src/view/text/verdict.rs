@@ -132,6 +132,7 @@ fn loss(l: Loss) -> Option<String> {
         (l.evicted, "flow or drop", "refused by a full table"),
         (l.undecoded, "packet or record", "not decoded"),
         (l.untracked, "packet", "in no flow"),
+        (l.lookups, "route lookup", "not seen"),
     ];
     let parts: Vec<String> = parts
         .iter()

@@ -162,8 +162,7 @@ fn figures(state: &State, p: &Picture, area: Rect, theme: Theme) -> Vec<Word> {
             line.push(word(Tone::Bad, format!("  {n} {what}")));
         }
     }
-    let loss = p.snapshot.loss;
-    let lost = loss.events + loss.evicted + loss.undecoded + loss.untracked;
+    let lost = p.snapshot.loss.sum();
     if lost > 0 {
         line.push(bar());
         let what = format!("tracer lost {}", short(lost));

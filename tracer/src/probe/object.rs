@@ -1,8 +1,6 @@
 //! The loaded object: its globals, programs and maps.
 
-use std::{
-    hash::{BuildHasher as _, RandomState},
-};
+use std::hash::{BuildHasher as _, RandomState};
 
 use aya::{
     Btf, Ebpf, EbpfError, EbpfLoader, VerifierLogLevel,
@@ -27,9 +25,7 @@ use tracer_abi::{
     route::{FailKey, FailValue},
 };
 
-use super::{
-    Attachment, Batch, KernelCounters, ProbeError, Ring, Skipped, Table, rest::Pending,
-};
+use super::{Attachment, Batch, KernelCounters, ProbeError, Ring, Skipped, Table, rest::Pending};
 use crate::event::{Ifindex, NetnsId};
 
 /// Bytes behind `_skb_refdst` that the tc program reads in one go (`SKB_TAIL` of the kernel side).

@@ -248,7 +248,10 @@ fn a_lookup_that_was_not_seen_matters_where_there_may_be_no_packet() {
     for flows in [vec![sent], vec![]] {
         let (outcome, reasons) = judged(flows);
         assert_eq!(outcome, Judgement::Inconclusive);
-        assert!(reasons.contains("2 route lookups were not seen"), "{reasons}");
+        assert!(
+            reasons.contains("2 route lookups were not seen"),
+            "{reasons}"
+        );
     }
 }
 

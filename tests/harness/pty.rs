@@ -108,6 +108,21 @@ impl Pty {
         })
     }
 
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Types `q` and waits for the end, which must be an orderly one.
+    pub fn quit(mut self, limit: Duration) -> Result<()> {
+        self.keys.write_all(b"q").context("cannot type")?;
+        let status = deadline::wait_for("the end of the view", limit, || {
+            Ok(self.child.try_wait()?)
+        })?;
+        ensure!(status.success(), "{status}");
+        Ok(())
+    }
+
     /// Types `bytes` as a terminal sends them (`\x1b[6~` for page down) and waits for the first frame
     /// behind them that satisfies `wanted`. How long that took.
     pub fn answer(

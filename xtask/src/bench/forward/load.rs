@@ -82,12 +82,28 @@ impl Load {
 /// Two hosts and a router, raised.
 pub(super) struct Router {
     // goes before its device
-    _sink: Xdp,
+    sink: Option<Xdp>,
     network: Network,
 }
 
 impl Router {
+    /// The receiver's device throws the packets of the load away, before its stack, and tracepoints of the
+    /// kernel that all share, see them: what a receiver does is no part of a router.
     pub(super) fn raise(load: &Load) -> Result<Self> {
+        let mut router = Self::open(load.over)?;
+        let wire = load.frame + if load.over == Over::Vxlan { 50 } else { 0 };
+        router.sink = Some(Xdp::attach(
+            router.ns("b")?,
+            "eth0",
+            Mode::Native,
+            i32::try_from(wire)?,
+            Action::Drop,
+        )?);
+        Ok(router)
+    }
+
+    /// The receiver answers.
+    pub(super) fn open(over: Over) -> Result<Self> {
         let network = Topology::new("bench")
             .ns(&["n1", "a", "b"])
             .forwarding(&["n1"])
@@ -101,7 +117,7 @@ impl Router {
             .route("a", "default via fd01::1")
             .route("b", "default via 10.2.0.1")
             .route("b", "default via fd02::1")
-            .when(load.over == Over::Vxlan, |network| {
+            .when(over == Over::Vxlan, |network| {
                 network
                     .link(
                         "n1",
@@ -118,18 +134,8 @@ impl Router {
             })
             .reach("a", "fd02::2")
             .raise()?;
-        // what the receiver does is no part of a router: its device throws the packets away before its
-        // stack, and tracepoints of the kernel that they share, see them
-        let wire = load.frame + if load.over == Over::Vxlan { 50 } else { 0 };
-        let sink = Xdp::attach(
-            network.ns("b")?,
-            "eth0",
-            Mode::Native,
-            i32::try_from(wire)?,
-            Action::Drop,
-        )?;
         Ok(Self {
-            _sink: sink,
+            sink: None,
             network,
         })
     }

@@ -38,7 +38,7 @@ fn of_load(tracer: &Path, plan: &Plan, load: &Load) -> Result<Value> {
     let process = process.context("tracer is no process")?;
     router.send(load, plan.packets)?;
     let programs = cost::of_process(process.pid())?;
-    process.interrupt(std::time::Duration::from_secs(30))?;
+    process.stop()?;
     let (mut all, mut net, mut shown) = (0.0, 0.0, Vec::new());
     for (name, Runs { runs, ns }) in programs {
         // rare events: nothing is said by a few runs

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::{
     super::numbers::Spread,
     Plan,
-    load::{Load, Router},
+    load::{Over, Router},
     who::Who,
 };
 
@@ -17,7 +17,7 @@ const SECONDS: &str = "2";
 
 /// Prints Gbit/s, untraced and traced in turn.
 pub(super) fn bulk(tracer: &Path, plan: &Plan) -> Result<Value> {
-    let router = Router::raise(&Load::all(true).remove(0))?;
+    let router = Router::open(Over::Ipv4)?;
     let all = [
         Who::Nobody,
         Who::Floor,
@@ -38,7 +38,7 @@ pub(super) fn bulk(tracer: &Path, plan: &Plan) -> Result<Value> {
             let process = who.start(tracer, &router)?;
             rates.push(gigabits(&router)?);
             if let Some(process) = process {
-                process.interrupt(Duration::from_secs(30))?;
+                process.stop()?;
             }
         }
     }

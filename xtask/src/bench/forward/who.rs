@@ -1,13 +1,14 @@
 //! The programs that take turns, and one round of each.
 
 use std::{
+    ffi::OsStr,
     path::Path,
     process::Command,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result};
-use harness::{Tracer, bpf::floor::Floor};
+use harness::{Tracer, bpf::floor::Floor, pty::Pty};
 use nix::sys::resource::UsageWho;
 
 use super::{
@@ -23,6 +24,8 @@ pub(super) enum Who {
     Floor,
     /// tracer, all flows.
     Live,
+    /// The same in its interactive view.
+    View,
     /// tracer with a filter that no packet passes.
     Unwanted,
     Record,
@@ -50,6 +53,30 @@ tracepoint:skb:kfree_skb { @lost[args->location, args->reason] = count(); }
 interval:ms:100 { printf("ready\n"); }
 "#;
 
+/// A program that traces.
+pub(super) enum Running {
+    Lines(Tracer),
+    View(Pty),
+}
+
+impl Running {
+    pub(super) fn pid(&self) -> u32 {
+        match self {
+            Self::Lines(process) => process.pid(),
+            Self::View(terminal) => terminal.pid(),
+        }
+    }
+
+    /// Ends it as its user does, and waits for the end.
+    pub(super) fn stop(self) -> Result<()> {
+        const LIMIT: Duration = Duration::from_secs(30);
+        match self {
+            Self::Lines(process) => process.interrupt(LIMIT).map(drop),
+            Self::View(terminal) => terminal.quit(LIMIT),
+        }
+    }
+}
+
 /// One round of one program.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Round {
@@ -67,10 +94,11 @@ pub(super) struct Round {
 }
 
 impl Who {
-    pub(super) const ALL: [Self; 7] = [
+    pub(super) const ALL: [Self; 8] = [
         Self::Nobody,
         Self::Floor,
         Self::Live,
+        Self::View,
         Self::Unwanted,
         Self::Record,
         Self::Tcpdump,
@@ -84,6 +112,7 @@ impl Who {
             Self::Nobody => "none",
             Self::Floor => "empty programs",
             Self::Live => "tracer",
+            Self::View => "tracer's view",
             Self::Unwanted => "tracer, no match",
             Self::Record => "tracer record",
             Self::Tcpdump => "tcpdump",
@@ -100,6 +129,7 @@ impl Who {
         match self {
             Self::Nobody | Self::Floor => None,
             Self::Live => with(tracer, &["watch", "-q", "-o", "json"]),
+            Self::View => with(tracer, &["live"]),
             Self::Unwanted => with(tracer, &["watch", "-q", "-o", "json", "host", "192.0.2.1"]),
             Self::Record => with(tracer, &["record", "-s", "128", "-w", "/dev/null"]),
             Self::Tcpdump => with(
@@ -132,12 +162,21 @@ impl Who {
     }
 
     /// Starts the program and waits until it traces.
-    pub(super) fn start(self, tracer: &Path, router: &Router) -> Result<Option<Tracer>> {
+    pub(super) fn start(self, tracer: &Path, router: &Router) -> Result<Option<Running>> {
         const LIMIT: Duration = Duration::from_secs(30);
         let Some(command) = self.command(tracer) else {
             return Ok(None);
         };
-        let process = Tracer::spawn_command(router.ns("n1")?, command)?;
+        let node = router.ns("n1")?;
+        if self == Self::View {
+            let words = std::iter::once(command.get_program()).chain(command.get_args());
+            let words: Option<Vec<&str>> = words.map(OsStr::to_str).collect();
+            let words = words.context("the path of tracer is no text")?;
+            let terminal = Pty::start(node, (120, 40), &words)?;
+            terminal.wait_for("the first screen", LIMIT, |s| s.contains("LIVE"))?;
+            return Ok(Some(Running::View(terminal)));
+        }
+        let process = Tracer::spawn_command(node, command)?;
         match self {
             Self::Tcpdump => {
                 process.stderr_line("listening", LIMIT, |line| line.contains("listening"))?;
@@ -147,7 +186,7 @@ impl Who {
             }
             _ => process.wait_ready(LIMIT)?,
         }
-        Ok(Some(process))
+        Ok(Some(Running::Lines(process)))
     }
 
     pub(super) fn round(
@@ -164,7 +203,7 @@ impl Who {
         let begun = Instant::now();
         let process = self.start(tracer, router)?;
         let start_ms = begun.elapsed().as_secs_f64() * 1e3;
-        let used = |process: &Option<Tracer>| process.as_ref().map_or(Ok(0.0), cpu_seconds);
+        let used = |process: &Option<Running>| process.as_ref().map_or(Ok(0.0), cpu_seconds);
         let before = used(&process)?;
         let sender = cpu_time(UsageWho::RUSAGE_THREAD)?;
         let sent = router.send(load, packets)?;
@@ -181,9 +220,7 @@ impl Who {
             round.start_ms = start_ms;
             round.memory_mib = peak_mib(&process)?;
             let begun = Instant::now();
-            process
-                .interrupt(Duration::from_secs(30))
-                .with_context(|| self.name())?;
+            process.stop().with_context(|| self.name())?;
             round.stop_ms = begun.elapsed().as_secs_f64() * 1e3;
         }
         Ok(round)
@@ -191,7 +228,7 @@ impl Who {
 }
 
 /// CPU time of a process so far, user and system.
-fn cpu_seconds(process: &Tracer) -> Result<f64> {
+fn cpu_seconds(process: &Running) -> Result<f64> {
     // one hundredth of a second is the unit of /proc on every architecture (USER_HZ)
     const HZ: f64 = 100.0;
     let path = format!("/proc/{}/stat", process.pid());
@@ -203,7 +240,7 @@ fn cpu_seconds(process: &Tracer) -> Result<f64> {
     Ok(ticks as f64 / HZ)
 }
 
-fn peak_mib(process: &Tracer) -> Result<f64> {
+fn peak_mib(process: &Running) -> Result<f64> {
     let path = format!("/proc/{}/status", process.pid());
     let text = std::fs::read_to_string(&path).with_context(|| path.clone())?;
     let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));

@@ -14,8 +14,14 @@ use crate::{setup, sh};
 
 /// What was counted when somebody last looked, beside this file.
 const KNOWN: &str = "xtask/src/bench/instructions.json";
-/// A part that takes so many hundredths more than known fails.
-const TOLERANCE: f64 = 5.0;
+/// A part that takes so many hundredths more than known fails: what other processors and other seeds of
+/// tables make of the same program is less.
+const TOLERANCE: f64 = 10.0;
+/// The C library copies memory in the same way on each processor.
+const PLAIN: (&str, &str) = (
+    "GLIBC_TUNABLES",
+    "glibc.cpu.hwcaps=-AVX2,-AVX512F,-AVX512VL,-AVX512BW,-ERMS,-FSRM",
+);
 /// The first few rounds of a part make what is made once (tables grow, buffers); two counts that
 /// differ in rounds only leave that out.
 const ROUNDS: (u64, u64) = (8, 24);
@@ -101,6 +107,7 @@ fn total(program: &Path, part: &str, rounds: u64) -> Result<u64> {
     let mut valgrind = sh::command("valgrind")?;
     valgrind
         .args(["--tool=callgrind", "--quiet"])
+        .env(PLAIN.0, PLAIN.1)
         .arg(format!("--callgrind-out-file={}", out.display()))
         .arg(program)
         .args([part, &rounds.to_string()]);

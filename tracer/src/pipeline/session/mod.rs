@@ -51,6 +51,9 @@ const DEBOUNCE: Duration = Duration::from_millis(150);
 const BATCHES: usize = 8;
 const RECORDED_BATCHES: usize = 64;
 
+/// A process that goes on after its session gives back what it took after this time.
+const LINGER: Duration = Duration::from_secs(2);
+
 /// `lo` has this number in every namespace (`LOOPBACK_IFINDEX`).
 const LOOPBACK: Ifindex = Ifindex(1);
 
@@ -79,8 +82,11 @@ pub fn run(
         let end = session.run(&config, &mut signals, on_event).await;
         let Session { probe, model, .. } = session;
         probe.leave();
-        // giving back the memory of very many flows takes a while, and nobody needs to wait for it
-        thread::spawn(move || drop(model));
+        // to give back the memory of very many flows takes a while: most processes end before, and need not
+        thread::spawn(move || {
+            thread::sleep(LINGER);
+            drop(model);
+        });
         end
     })
 }

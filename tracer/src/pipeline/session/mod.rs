@@ -44,7 +44,7 @@ use crate::{
 use pace::{pause_after, shortest_pause};
 
 /// The configuration is read again this long after the first of a burst of changes, and later when
-/// reading takes long ([`PAUSE_FACTOR`]).
+/// reading takes long ([`pace::PAUSE_FACTOR`]).
 const DEBOUNCE: Duration = Duration::from_millis(150);
 /// Batches of records that wait, a MiB each at most; beyond, the ring buffer fills, which is counted. Twice
 /// what the ring buffer holds, which is larger for a recording.

@@ -285,7 +285,8 @@ pub(super) fn flows(hits: &[Hit<'_>]) -> Vec<FlowId> {
 pub(super) fn ranked(weights: impl IntoIterator<Item = (u64, FlowId)>) -> Vec<FlowId> {
     let mut sums: HashMap<FlowId, u64, RandomState> = HashMap::default();
     for (weight, id) in weights {
-        *sums.entry(id).or_default() += weight;
+        let sum = sums.entry(id).or_default();
+        *sum = sum.saturating_add(weight);
     }
     let mut all: Vec<(u64, FlowId)> = sums.into_iter().map(|(id, n)| (n, id)).collect();
     all.sort_unstable_by(|(n, a), (m, b)| m.cmp(n).then_with(|| a.cmp(b)));

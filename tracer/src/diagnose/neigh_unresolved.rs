@@ -58,7 +58,7 @@ impl Rule for NeighUnresolved {
                 (failure.netns, failure.dev),
                 failure.address,
             );
-            case.failures += n;
+            case.failures = case.failures.saturating_add(*n);
             case.flows.extend(waiting);
         }
         cases

@@ -69,7 +69,8 @@ pub(super) fn places(ctx: &Context<'_>, hits: &[Hit<'_>]) -> Vec<String> {
     for hit in hits {
         let (p, errno) = (&hit.drop.place, hit.drop.route.map_or(0, |r| r.errno));
         let place = (&*p.reason, &*p.symbol, hit.netns(), hit.dev(), errno);
-        *places.entry(place).or_default() += hit.drop.count;
+        let sum = places.entry(place).or_default();
+        *sum = sum.saturating_add(hit.drop.count);
     }
     let mut sums: BTreeMap<String, u64> = BTreeMap::new();
     for ((reason, symbol, netns, dev, errno), n) in places {
@@ -78,9 +79,9 @@ pub(super) fn places(ctx: &Context<'_>, hits: &[Hit<'_>]) -> Vec<String> {
             0 => String::new(),
             n => format!(", route error {} ({n})", self::errno(n)),
         };
-        *sums
-            .entry(format!("{reason} at {symbol}{dev}{errno}"))
-            .or_default() += n;
+        let place = format!("{reason} at {symbol}{dev}{errno}");
+        let sum = sums.entry(place).or_default();
+        *sum = sum.saturating_add(n);
     }
     sums.into_iter()
         .map(|(place, n)| format!("{}: {place}", count(n, "packet")))

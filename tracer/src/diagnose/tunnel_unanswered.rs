@@ -57,7 +57,7 @@ fn unanswered(ctx: &Context<'_>) -> Vec<Finding> {
         heard.extend(encap_hops(&trace, Dir::In).map(|(h, e)| (h.netns, e.key, e.src)));
         for (hop, encap) in encap_hops(&trace, Dir::Out) {
             let s = sent.entry((hop.netns, encap.key, encap.dst)).or_default();
-            s.packets += hop.counters.packets;
+            s.packets = s.packets.saturating_add(hop.counters.packets);
             s.first = s.first.into_iter().chain([hop.counters.first]).min();
             s.encap = Some(encap);
             s.traces.push(trace);

@@ -106,8 +106,8 @@ impl Way {
         for (hop, number) in hops.zip(&self.hops) {
             hop.counters = group.hops[usize::from(number & !ENTRY)].lives.total();
             if number & ENTRY != 0 {
-                packets += hop.counters.packets;
-                bytes += hop.counters.bytes;
+                packets = u64::saturating_add(packets, hop.counters.packets);
+                bytes = u64::saturating_add(bytes, hop.counters.bytes);
             }
             last = last.max(hop.counters.last);
         }

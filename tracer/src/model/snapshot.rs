@@ -138,7 +138,8 @@ impl Model {
                 stray_drops.extend(built.strays.iter().cloned());
                 for late in &built.late {
                     let key = (late.place.reason.clone(), late.place.symbol.clone());
-                    *no_loss.entry(key).or_default() += late.count;
+                    let known = no_loss.entry(key).or_default();
+                    *known = known.saturating_add(late.count);
                 }
             }
         }

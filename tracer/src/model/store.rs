@@ -218,7 +218,9 @@ impl Store {
         }
         if !sample.loss || sample.tuple.is_some_and(|t| t.is_housekeeping()) {
             let key = (sample.place.reason.clone(), sample.place.symbol.clone());
-            *self.no_loss.entry(key).or_default() += after.saturating_sub(before);
+            let known = self.no_loss.entry(key).or_default();
+            // a file may say anything
+            *known = known.saturating_add(after.saturating_sub(before));
         } else if let Some(sums) = &mut self.sums {
             sums.dropped(&sample.place, after.saturating_sub(before));
         }

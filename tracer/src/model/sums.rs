@@ -50,8 +50,10 @@ impl Sums {
             key = (None, dir);
         }
         let volume = self.devices.entry(key).or_default();
-        volume.packets += after.packets.saturating_sub(before.packets);
-        volume.bytes += after.bytes.saturating_sub(before.bytes);
+        let more =
+            |sum: u64, before: u64, after: u64| sum.saturating_add(after.saturating_sub(before));
+        volume.packets = more(volume.packets, before.packets, after.packets);
+        volume.bytes = more(volume.bytes, before.bytes, after.bytes);
     }
 
     pub(super) fn dropped(&mut self, place: &DropPlace, packets: u64) {
@@ -62,6 +64,7 @@ impl Sums {
         if self.drops.len() >= MAX_KEYS && !self.drops.contains_key(&key) {
             key.device = None;
         }
-        *self.drops.entry(key).or_default() += packets;
+        let known = self.drops.entry(key).or_default();
+        *known = known.saturating_add(packets);
     }
 }

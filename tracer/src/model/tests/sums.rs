@@ -93,3 +93,26 @@ fn keys_are_bounded() {
     assert!(sums.devices.len() < 5000, "{}", sums.devices.len());
     assert_eq!(came(&model), 10_000);
 }
+
+/// A damaged file may hold any count.
+#[test]
+fn no_count_is_too_large() {
+    let mut lab = lab();
+    for tuple in [there(), udp("10.244.1.10", 9, "10.244.2.20", 7)] {
+        let counters = &mut lab.comes(tuple, "eth0", 1).counters;
+        (counters.packets, counters.bytes) = (u64::MAX, u64::MAX);
+        lab.drops(tuple, "NETFILTER_DROP", "eth0", 1).count = u64::MAX;
+        let late = lab.drops(tuple, "NOT_SPECIFIED", "eth0", 1);
+        (late.count, late.loss) = (u64::MAX, false);
+    }
+    let mut model = model(&lab);
+    lab.events.iter().for_each(|e| model.apply(e));
+    let sums = model.snapshot().sums.unwrap();
+    assert!(sums.drops.values().all(|n| *n == u64::MAX), "{sums:?}");
+    assert!(
+        sums.devices.values().all(|v| v.packets == u64::MAX),
+        "{sums:?}"
+    );
+    let no_loss: Vec<u64> = model.snapshot().no_loss.iter().map(|(.., n)| *n).collect();
+    assert_eq!(no_loss, [u64::MAX]);
+}

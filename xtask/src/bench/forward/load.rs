@@ -127,6 +127,8 @@ impl Router {
                         "b",
                         "vx0 type vxlan id 7 local 10.2.0.2 remote 10.2.0.1 dstport 4789",
                     )
+                    .ip("n1", "link set vx0 up")
+                    .ip("b", "link set vx0 up")
                     .addr("n1", "vx0", &["10.9.0.1/24"])
                     .addr("b", "vx0", &["10.9.0.2/24"])
                     .route("b", "10.1.0.0/24 via 10.9.0.1")

@@ -17,7 +17,9 @@ use super::{
     emit::{QUIET, WAKE, emit},
     kmem::{Linear, add},
     lookup::same,
-    maps::{FLOWS, ICMP_ERRORS, count, each_packet, seeds, set_clock},
+    maps::{
+        FLOWS, ICMP_ERRORS, count, each_packet, flows_are_full, seeds, set_clock, set_flows_full,
+    },
     work::{Hook, Work},
 };
 
@@ -185,6 +187,11 @@ fn decide(w: &mut Work, s: &Seen) {
 
 #[inline(always)]
 fn insert(w: &mut Work, s: &Seen) {
+    if flows_are_full() {
+        w.undecided = false;
+        count(Counter::FlowsFull);
+        return;
+    }
     let now = set_clock();
     let mut dst_ns = 0;
     if s.dir == DIR_OUT {
@@ -229,7 +236,11 @@ fn insert(w: &mut Work, s: &Seen) {
     match FLOWS.get_ptr_mut(&w.digest) {
         // SAFETY: as in `account`.
         Some(e) if is_of(unsafe { &*e }, w) => add_to(unsafe { &mut (*e).value }, s),
-        _ => count(Counter::FlowsFull),
+        Some(_) => count(Counter::FlowsFull),
+        None => {
+            set_flows_full();
+            count(Counter::FlowsFull);
+        }
     }
 }
 

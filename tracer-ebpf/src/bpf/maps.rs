@@ -107,6 +107,8 @@ struct Last {
     jiffies: u64,
     /// How often [`clock`] was asked since.
     asked: u64,
+    /// Jiffies when the table of flows was last found full.
+    full: u64,
 }
 
 /// Tunnel keys of packets on their way through this CPU.
@@ -336,6 +338,23 @@ pub(super) fn clock() -> u64 {
         }
         (*p).now += 1;
         (*p).now
+    }
+}
+
+/// The table of flows was full within this tick. To ask for a free entry again for each packet of flows that
+/// have none costs several times as much as counting it, and user space makes room a few times a second.
+#[inline(always)]
+pub(super) fn flows_are_full() -> bool {
+    // SAFETY: this CPU's own element; the helper is a load of `jiffies`.
+    LAST.get_ptr(0)
+        .is_some_and(|p| unsafe { (*p).full == bpf_jiffies64() })
+}
+
+#[inline(always)]
+pub(super) fn set_flows_full() {
+    if let Some(p) = LAST.get_ptr_mut(0) {
+        // SAFETY: as above.
+        unsafe { (*p).full = bpf_jiffies64() };
     }
 }
 

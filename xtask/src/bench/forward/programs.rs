@@ -15,6 +15,9 @@ use super::{
 /// What the kernel's measuring adds to each run, nanoseconds (an empty program shows it).
 const MEASURING_NS: f64 = 55.0;
 
+/// Packets of each flow, at least: its first one, which makes the entries, costs several times as much.
+const EACH: u64 = 20;
+
 /// Prints what the programs of tracer cost for each load.
 pub(super) fn costs(tracer: &Path, plan: &Plan) -> Result<Value> {
     println!(
@@ -36,17 +39,18 @@ fn of_load(tracer: &Path, plan: &Plan, load: &Load) -> Result<Value> {
     let _counting = Counting::on()?;
     let process = Who::Live.start(tracer, &router)?;
     let process = process.context("tracer is no process")?;
-    router.send(load, plan.packets)?;
+    let packets = plan.packets.max(u64::from(load.flows) * EACH);
+    router.send(load, packets)?;
     let programs = cost::of_process(process.pid())?;
     process.stop()?;
     let (mut all, mut net, mut shown) = (0.0, 0.0, Vec::new());
     for (name, Runs { runs, ns }) in programs {
         // rare events: nothing is said by a few runs
-        if runs < plan.packets / 10 {
+        if runs < packets / 10 {
             continue;
         }
         let (runs, ns) = (runs as f64, ns as f64);
-        let packets = plan.packets as f64;
+        let packets = packets as f64;
         all += ns / packets;
         net += (ns - runs * MEASURING_NS) / packets;
         let (times, each) = (runs / packets, ns / runs);

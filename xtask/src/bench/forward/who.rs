@@ -128,7 +128,8 @@ impl Who {
         };
         match self {
             Self::Nobody | Self::Floor => None,
-            Self::Live => with(tracer, &["watch", "-q", "-o", "json"]),
+            // room for 100,000 flows at two devices
+            Self::Live => with(tracer, &["watch", "-q", "-o", "json", "--flows", "262144"]),
             Self::View => with(tracer, &["live"]),
             Self::Unwanted => with(tracer, &["watch", "-q", "-o", "json", "host", "192.0.2.1"]),
             Self::Record => with(tracer, &["record", "-s", "128", "-w", "/dev/null"]),

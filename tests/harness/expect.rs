@@ -27,6 +27,7 @@
 //! ```
 
 use anyhow::{Context as _, Result, bail, ensure};
+use nix::sys::utsname::uname;
 use serde_json::{Value, json};
 
 /// Whether all of `wanted` is in `got`: of objects the keys that `wanted` has, of anything else
@@ -187,8 +188,24 @@ pub fn outcome(flow: &Value, wanted: &str) -> Result<()> {
     Ok(())
 }
 
+/// Drop reasons came with Linux 5.17. `kernel` is as `uname -r`.
+pub fn has_reasons(kernel: &str) -> bool {
+    let mut parts = kernel
+        .split(['.', '-'])
+        .map_while(|n| n.parse::<u32>().ok());
+    (parts.next(), parts.next()) >= (Some(5), Some(17))
+}
+
+/// What this kernel says where others say `name`.
+pub fn reason(name: &str) -> &str {
+    // an error: what is wanted is not there then, and the test says so
+    let has = uname().is_ok_and(|kernel| has_reasons(&kernel.release().to_string_lossy()));
+    if has { name } else { "NOT_SPECIFIED" }
+}
+
 /// The drop with `reason` of a flow or a reply.
-pub fn dropped<'f>(flow: &'f Value, reason: &str) -> Result<&'f Value> {
+pub fn dropped<'f>(flow: &'f Value, name: &str) -> Result<&'f Value> {
+    let reason = reason(name);
     let drops = list(flow, "drops")?;
     let found = drops
         .iter()

@@ -42,7 +42,9 @@ pub enum Counter {
     PacketsLost,
     /// Loss: the table of translated connections that the filter wants is full.
     WantedFull,
+    /// Lookups that the first program was not called for, and the second was; in any namespace.
+    LookupsAgain,
 }
 
 /// Number of counters.
-pub const COUNTERS: u32 = Counter::WantedFull as u32 + 1;
+pub const COUNTERS: u32 = Counter::LookupsAgain as u32 + 1;

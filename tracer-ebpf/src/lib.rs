@@ -85,6 +85,8 @@ pub mod entries {
     pub const LOOKUPS: u32 = 1_024;
     /// Of the last lookups of tasks.
     pub const TASK_LOOKUPS: u32 = 4_096;
+    /// Marks of lookups that a program was called for.
+    pub const TOLD: u32 = 512;
     /// Bytes of [`super::map::EVENTS`], unless a recording asks for others.
     pub const EVENTS: u32 = 4 << 20;
 }
@@ -103,6 +105,8 @@ pub mod global {
     pub const EACH_PACKET: &str = "EACH_PACKET";
     /// `u32`: bytes of each packet that are sent for a recording; 0 for no recording.
     pub const SNAPLEN: &str = "SNAPLEN";
+    /// `u32`: not 0 when there are two programs at each lookup.
+    pub const LOOKUP_TWICE: &str = "LOOKUP_TWICE";
     /// [`crate::key::KeyWords`]: odd random numbers for [`crate::key::digest`].
     pub const SEEDS: &str = "SEEDS";
 }

@@ -183,18 +183,19 @@ fn forwarded(family: usize, (name, short): (&str, char), table: u32, sport: u16)
 fn refused(family: usize, (name, short): (&str, char), table: u32, sport: u16) -> Flow {
     let (src, dst) = (A[family], ["10.99.0.9", "fd99::9"][family]);
     let udp = Udp::to(&lab::at(dst, 7)).wait(std::time::Duration::from_millis(50));
-    let (decision, symbol) = if family == 0 {
+    let (decision, (key, place)) = if family == 0 {
         let decision = json!({"type": "unreachable", "rule": L3MDEV, "table": table, "errno": 113,
             "gateway": null, "dev": null, "how": "lookup"});
-        (decision, "ip_error")
+        (decision, ("symbol", "ip_error"))
     } else {
         // IPv6 takes the route from the packet before it makes the error message (ip6_pkt_drop())
         let decision = json!({"type": "unknown", "rule": null, "table": null, "gateway": null,
             "dev": null, "source_check": false, "how": "unknown",
             "why": "it was dropped for its route, which the kernel had already taken from it"});
-        (decision, "ip6_pkt_discard")
+        // which of two functions frees it is the compiler's choice
+        (decision, ("summary", "no route to destination"))
     };
-    let drop = json!({"count": 3, "dev": name, "symbol": symbol});
+    let drop = json!({"count": 3, "dev": name, key: place});
     flow(
         &format!("{name} refused"),
         &format!("{short}a"),

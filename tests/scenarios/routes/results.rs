@@ -3,6 +3,7 @@
 use anyhow::Result;
 use harness::Topology;
 use harness::confusion::{Case, Load, Wanted};
+use harness::expect;
 use harness::traffic::Udp;
 use serde_json::json;
 
@@ -178,7 +179,7 @@ pub(crate) fn too_big() -> Case {
             lab::udp("udp", "a", udp(far), (Some(src), far)).request(
                 Wanted::ends()
                     .decision(decision)
-                    .also(json!({"outcome": "dropped", "why": "PKT_TOO_BIG"})),
+                    .also(json!({"outcome": "dropped", "why": expect::reason("PKT_TOO_BIG")})),
             ),
         );
     }

@@ -85,7 +85,8 @@ pub(super) extern "C" fn tracer_decide_dropped(
     if w.edge || w.packet.tuple.family == 0 {
         return 1;
     }
-    let asked = Asked::of(&w.packet, netns, iif, w.mark);
+    let mut asked = Asked::of(&w.packet, netns, iif, w.mark);
+    asked.dropped = true;
     if w.route.how & ROUTE_NO_DST == 0 {
         w.before = w.route;
         if !lookup::join(&mut w.route, &asked, w.now) {

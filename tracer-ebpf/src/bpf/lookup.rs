@@ -57,6 +57,8 @@ pub(super) struct Asked<'a> {
     /// The device that the packet came in by, 0 for local output.
     pub(super) iif: u32,
     pub(super) mark: u32,
+    /// The packet was dropped, maybe seconds after its lookup.
+    pub(super) dropped: bool,
 }
 
 impl<'a> Asked<'a> {
@@ -77,6 +79,7 @@ impl<'a> Asked<'a> {
             netns,
             iif,
             mark,
+            dropped: false,
         }
     }
 }
@@ -239,8 +242,12 @@ fn of_packet(route: &mut Route, a: &Asked<'_>, now: u64) -> Option<*mut LookupSl
             // SAFETY: a helper without arguments.
             task: unsafe { bpf_get_current_task() },
         };
-        // a sender's lookup may have left the source open
-        return find(a, a.saddr, by, now).or_else(|| find(a, &ANY_SOURCE.0, by, now));
+        // A sender's lookup may have left the source open. One without a protocol as well is made for
+        // the error message about a packet that no neighbour took (`icmp_route_lookup()`).
+        let open = || find(a, &ANY_SOURCE.0, by, now);
+        // SAFETY: a place of this task, only read here.
+        let asked = |place: &*mut LookupSlot| !a.dropped || unsafe { (**place).proto } != 0;
+        return find(a, a.saddr, by, now).or_else(|| open().filter(asked));
     }
     let (input, output) = (a.iif, IIF_OUTPUT);
     let slot = find(

@@ -79,10 +79,13 @@ static LOOKUPS: PerCpuArray<LookupSlot> = PerCpuArray::with_max_entries(entries:
 /// lookup and packet.
 #[map]
 static TASK_LOOKUPS: Array<LookupSlot> = Array::with_max_entries(entries::TASK_LOOKUPS, 0);
-/// Where the record of a walk that failed is put together: one place for each family, whose programs
-/// may interrupt each other but not themselves.
+/// Where the record of a walk that failed is put together: one place for each program, which may
+/// interrupt each other but not themselves.
 #[map]
-static ASKING: PerCpuArray<LookupWork> = PerCpuArray::with_max_entries(2, 0);
+static ASKING: PerCpuArray<LookupWork> = PerCpuArray::with_max_entries(4, 0);
+/// The lookups that the first of two programs was called for, each on a line of memory of its own.
+#[map]
+static TOLD: Array<[u64; 8]> = Array::with_max_entries(entries::TOLD, 0);
 #[map]
 static LAST: PerCpuArray<Last> = PerCpuArray::with_max_entries(1, 0);
 
@@ -131,6 +134,8 @@ static ONLY_DEVICES: u32 = 0;
 static EACH_PACKET: u32 = 0;
 #[unsafe(no_mangle)]
 static SNAPLEN: u32 = 0;
+#[unsafe(no_mangle)]
+static LOOKUP_TWICE: u32 = 0;
 #[unsafe(no_mangle)]
 static SEEDS: KeyWords = [0; 8];
 
@@ -275,11 +280,23 @@ pub(super) fn work_of(hook: u32) -> Option<&'static mut Work> {
     WORK.get_ptr_mut(hook).map(|p| unsafe { &mut *p })
 }
 
-/// Working memory of a lookup: 0 IPv4, 1 IPv6.
+/// Working memory of a program at lookups: IPv4, IPv6, and the second of each.
 #[inline(always)]
-pub(super) fn lookup_work(family: u32) -> Option<&'static mut LookupWork> {
+pub(super) fn lookup_work(program: u32) -> Option<&'static mut LookupWork> {
     // SAFETY: as in `work`.
-    ASKING.get_ptr_mut(family).map(|p| unsafe { &mut *p })
+    ASKING.get_ptr_mut(program).map(|p| unsafe { &mut *p })
+}
+
+/// There are two programs at each lookup.
+#[inline(always)]
+pub(super) fn lookup_twice() -> bool {
+    global(&raw const LOOKUP_TWICE) != 0
+}
+
+/// Where the first of two programs says that it was called.
+#[inline(always)]
+pub(super) fn told(i: u32) -> Option<*mut u64> {
+    TOLD.get_ptr_mut(i).map(<*mut [u64; 8]>::cast)
 }
 
 /// A place for a lookup: of a task, or of this CPU.

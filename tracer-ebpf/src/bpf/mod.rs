@@ -1,6 +1,7 @@
 //! The kernel side. Hooks read and count; what to trace is data in maps and globals.
 
 mod account;
+mod again;
 mod conntrack;
 mod decide;
 mod dst;

@@ -373,7 +373,9 @@ impl Feed {
 
     /// What was not shown, from the counters of both sides.
     pub(super) fn loss(&self, probe: &Probe) -> Result<Loss, ProbeError> {
-        let (counters, skipped) = (probe.counters()?, probe.skipped());
+        // in this order: what the second programs made good is not more than what was skipped
+        let counters = probe.counters()?;
+        let skipped = probe.skipped();
         Ok(Loss {
             events: counters.get(Counter::RingFull),
             evicted: counters.get(Counter::FlowsFull)
@@ -383,7 +385,9 @@ impl Feed {
                 + counters.get(Counter::WantedFull),
             undecoded: self.undecoded,
             untracked: counters.get(Counter::Unreadable) + skipped.packets,
-            lookups: skipped.lookups,
+            lookups: skipped
+                .lookups
+                .saturating_sub(counters.get(Counter::LookupsAgain)),
         })
     }
 }

@@ -29,6 +29,11 @@ const TRACEPOINTS: [(&str, &str, bool); 8] = [
     ("tracer_send_reset", "tcp_send_reset", false),
     ("tracer_receive_reset", "tcp_receive_reset", false),
 ];
+/// Second programs at tracepoints whose first is missed where tasks are preempted in them.
+const AGAIN: [(&str, &str); 2] = [
+    ("tracer_fib4_again", "fib_table_lookup"),
+    ("tracer_fib6_again", "fib6_table_lookup"),
+];
 /// The program that stands in for the one at devices while that is being attached, and its tracepoint.
 const QUEUE: (&str, &str) = ("tracer_queue", "net_dev_queue");
 /// So many devices are always waited for: a quarter of a second on a kernel with tcx.
@@ -51,9 +56,10 @@ fn tracepoint_of(program: &str) -> Option<(&'static str, Option<&'static str>)> 
     if program == QUEUE.0 {
         return Some((QUEUE.0, Some(QUEUE.1)));
     }
-    let mut all = TRACEPOINTS.iter();
-    let found = all.find(|(name, ..)| *name == program);
-    found.map(|(name, tracepoint, _)| (*name, Some(*tracepoint)))
+    let first = TRACEPOINTS.iter().map(|(name, at, _)| (*name, *at));
+    let mut all = first.chain(AGAIN);
+    let found = all.find(|(name, _)| *name == program);
+    found.map(|(name, tracepoint)| (name, Some(tracepoint)))
 }
 
 /// Has the kernel check a program.
@@ -103,6 +109,15 @@ impl Probe {
                 Ok(()) => {}
             }
         }
+        if self.lookup_twice {
+            for (name, tracepoint) in AGAIN {
+                // without it what is missed is counted
+                if let Err(e) = taken(name).and_then(|()| self.attach_tracepoint(name, tracepoint))
+                {
+                    tracing::debug!("lookups have one program: {e}");
+                }
+            }
+        }
         let queue = taken(QUEUE.0);
         match loaded.egress {
             Ok(tcx) => self.attachment.tcx = Some(tcx),
@@ -134,13 +149,14 @@ impl Probe {
     }
 
     fn load_programs(&mut self, btf: &Btf, devices: &[Device]) -> Loaded {
-        let many = devices.len() > FEW;
+        let (many, twice) = (devices.len() > FEW, self.lookup_twice);
+        let unused = |name| name == QUEUE.0 && !many || AGAIN.iter().any(|a| a.0 == name) && !twice;
         thread::scope(|scope| {
             let (mut threads, mut egress) = (Vec::new(), None);
             for (name, program) in self.ebpf.programs_mut() {
                 match tracepoint_of(name) {
                     Some((EGRESS, _)) => egress = Some(scope.spawn(|| load_egress(program, btf))),
-                    Some((name, _)) if name == QUEUE.0 && !many => {}
+                    Some((name, _)) if unused(name) => {}
                     Some((name, tracepoint)) => {
                         let load = scope.spawn(move || load(program, tracepoint, btf));
                         threads.push((name, load));

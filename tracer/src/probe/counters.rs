@@ -34,13 +34,14 @@ impl KernelCounters {
     }
 }
 
-/// The programs at route lookups.
+/// The programs at route lookups, and those that run as well.
 const LOOKUPS: [&str; 2] = ["tracer_fib4", "tracer_fib6"];
+const AGAIN: [&str; 2] = ["tracer_fib4_again", "tracer_fib6_again"];
 
 /// How often the kernel skipped programs that were already running on that CPU, since they were loaded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Skipped {
-    /// At route lookups, in any namespace.
+    /// At route lookups, in any namespace; of these [`Counter::LookupsAgain`] were seen nevertheless.
     pub lookups: u64,
     /// At packets.
     pub packets: u64,
@@ -50,7 +51,8 @@ impl Skipped {
     /// Reads it; 0 where the kernel does not count (before 5.12).
     pub(super) fn read(ebpf: &Ebpf) -> Self {
         let mut skipped = Self::default();
-        for (name, program) in ebpf.programs() {
+        let programs = ebpf.programs().filter(|(name, _)| !AGAIN.contains(name));
+        for (name, program) in programs {
             let misses = program
                 .fd()
                 .map(|fd| recursion_misses(fd.as_fd()).unwrap_or(0));

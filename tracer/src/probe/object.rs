@@ -9,7 +9,10 @@ use aya::{
 };
 use nix::{
     errno::Errno,
-    sys::resource::{RLIM_INFINITY, Resource, getrlimit},
+    sys::{
+        resource::{RLIM_INFINITY, Resource, getrlimit},
+        utsname::uname,
+    },
 };
 use tracer_abi::{
     NETNS_EDGE, NETNS_FULL, NETNS_MARKS_SIZE, TUNNELS_SIZE,
@@ -69,6 +72,8 @@ pub struct Recording {
 pub struct Probe {
     pub(super) ebpf: Ebpf,
     pub(super) attachment: Attachment,
+    /// There are two programs at each lookup.
+    pub(super) lookup_twice: bool,
     /// Flows at devices.
     pub flows: Table<u64, FlowEntry>,
     /// Drops.
@@ -102,6 +107,7 @@ impl Probe {
         let only = u32::from(config.devices.is_some());
         let each = u32::from(config.each_packet);
         let snaplen = config.recording.map_or(0, |r| r.snaplen.clamp(1, SNAP_MAX));
+        let twice = u32::from(preempts_in_tracepoints());
         let seeds = seeds();
         let mut loader = EbpfLoader::new();
         if let Some(recording) = config.recording {
@@ -123,6 +129,7 @@ impl Probe {
             .override_global(global::ONLY_DEVICES, &only, true)
             .override_global(global::EACH_PACKET, &each, true)
             .override_global(global::SNAPLEN, &snaplen, true)
+            .override_global(global::LOOKUP_TWICE, &twice, true)
             .override_global(global::SEEDS, &seeds[..], true)
             .load(aya::include_bytes_aligned!(concat!(
                 env!("OUT_DIR"),
@@ -164,6 +171,7 @@ impl Probe {
             ),
             _devices: devices,
             attachment: Attachment::default(),
+            lookup_twice: twice != 0,
             ebpf,
         };
         for id in &config.full {
@@ -238,6 +246,15 @@ impl Probe {
             source,
         })
     }
+}
+
+/// A task can be preempted while a program at a tracepoint runs for it: from Linux 7.0 on, where
+/// tracepoints are guarded by SRCU (`__DO_TRACE_CALL()`, `include/linux/tracepoint.h`) and not by
+/// disabling preemption, if the kernel is built to preempt at all.
+fn preempts_in_tracepoints() -> bool {
+    let new = KernelVersion::current().is_ok_and(|v| v >= KernelVersion::new(7, 0, 0));
+    let built = uname().is_ok_and(|name| name.version().to_string_lossy().contains("PREEMPT"));
+    new && built
 }
 
 /// Why the object was refused. Before Linux 5.11 tables count as locked memory of the user, whose limit

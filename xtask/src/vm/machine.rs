@@ -6,7 +6,10 @@ use std::{
     os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
     process::{self, Child, Command, Stdio},
-    sync::mpsc::{self, Receiver, RecvTimeoutError},
+    sync::{
+        atomic::{AtomicU32, Ordering},
+        mpsc::{self, Receiver, RecvTimeoutError},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -118,15 +121,23 @@ impl RunDir {
             let owner = name
                 .to_str()
                 .and_then(|name| name.strip_prefix(Self::PREFIX));
+            let owner = owner.and_then(|name| name.split('-').next());
             let owner: Option<i32> = owner.and_then(|pid| pid.parse().ok());
             if owner.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
                 // another user's is not ours to remove
                 drop(fs::remove_dir_all(entry.path()));
             }
         }
-        let dir = base.join(format!("{}{}", Self::PREFIX, process::id()));
+        let next = Self::next();
+        let dir = base.join(format!("{}{}-{next}", Self::PREFIX, process::id()));
         fs::create_dir(&dir).with_context(|| format!("creating {}", dir.display()))?;
         Ok(Self(dir))
+    }
+
+    /// Several machines run at once.
+    fn next() -> u32 {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        NEXT.fetch_add(1, Ordering::Relaxed)
     }
 
     fn file(&self, name: &str) -> PathBuf {
@@ -316,7 +327,7 @@ mod tests {
     #[test]
     fn a_run_directory_goes_and_takes_that_of_a_dead_run_along() {
         // above the largest pid of Linux
-        let dead = std::env::temp_dir().join("tracer-vm-999999999");
+        let dead = std::env::temp_dir().join("tracer-vm-999999999-0");
         fs::create_dir_all(&dead).unwrap();
         let dir = RunDir::create().unwrap();
         let path = dir.0.clone();

@@ -102,20 +102,25 @@ pub(crate) fn exit_code(run: &Run<()>) -> Result<ExitCode> {
     Ok(u8::try_from(status).map_or(ExitCode::FAILURE, ExitCode::from))
 }
 
+/// Installs what machines need, and has ^C end them. Before a thread is started that runs one.
+pub(crate) fn prepare() -> Result<()> {
+    setup::virtual_machine()?;
+    interrupt::watch()
+}
+
 /// Runs a job and returns its end and what `line` made of the lines that it wrote. When the machine fails, and not the job, it starts again with a new `T`.
 pub(crate) fn run_job<T: Default>(
     version: Version,
     job: &Job,
     mut line: impl FnMut(&mut T, &[u8]) -> Result<()>,
 ) -> Result<Run<T>> {
-    setup::virtual_machine()?;
+    prepare()?;
     let kernel = Kernel::get(version)?;
     eprintln!(
         "vm: Linux {} of {}, emulated",
         kernel.release,
         kernel.dir.display()
     );
-    interrupt::watch()?;
     let script = script(job)?;
     for attempt in 1..=ATTEMPTS {
         let mut made = T::default();

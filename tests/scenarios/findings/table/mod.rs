@@ -4,7 +4,7 @@ mod incidents;
 mod node;
 
 use anyhow::Result;
-use harness::Lab;
+use harness::{Lab, expect};
 
 /// A lab, what is given of what it is meant to do, and its findings in order.
 pub(crate) struct Case {
@@ -32,7 +32,7 @@ impl Case {
 
     /// What must be found live on this kernel.
     pub(crate) fn live(&self, kernel: &str) -> &'static [&'static str] {
-        if self.needs_reasons && !has_reasons(kernel) {
+        if self.needs_reasons && !expect::has_reasons(kernel) {
             &[]
         } else {
             self.live
@@ -51,14 +51,6 @@ const NONE: Case = Case {
     says_audit: &[],
     settled: |_| Ok(()),
 };
-
-/// Drop reasons came with Linux 5.17.
-fn has_reasons(kernel: &str) -> bool {
-    let mut parts = kernel
-        .split(['.', '-'])
-        .map_while(|n| n.parse::<u32>().ok());
-    (parts.next(), parts.next()) >= (Some(5), Some(17))
-}
 
 /// All cases.
 pub(crate) fn table() -> impl Iterator<Item = &'static Case> {

@@ -17,6 +17,7 @@ use tracer_abi::{
 };
 
 use crate::bpf::{
+    again::Turn,
     kmem::{ld, read},
     lookup,
     maps::{ROUTE_FAILS, clock, count, last_rx, lookup_work, netns_scope, off, set_clock},
@@ -45,13 +46,42 @@ const FLOWI_FLAG_ANYSRC: u8 = 1;
 
 #[btf_tracepoint(function = "fib_table_lookup")]
 fn tracer_fib4(ctx: BtfTracePointContext) -> i32 {
+    lookup4(&ctx, Turn::First);
+    0
+}
+
+/// Only attached from Linux 7.0 on.
+#[btf_tracepoint(function = "fib_table_lookup")]
+fn tracer_fib4_again(ctx: BtfTracePointContext) -> i32 {
+    lookup4(&ctx, Turn::Second);
+    0
+}
+
+#[btf_tracepoint(function = "fib6_table_lookup")]
+fn tracer_fib6(ctx: BtfTracePointContext) -> i32 {
+    lookup6(&ctx, Turn::First);
+    0
+}
+
+/// Only attached from Linux 7.0 on.
+#[btf_tracepoint(function = "fib6_table_lookup")]
+fn tracer_fib6_again(ctx: BtfTracePointContext) -> i32 {
+    lookup6(&ctx, Turn::Second);
+    0
+}
+
+#[inline(always)]
+fn lookup4(ctx: &BtfTracePointContext, turn: Turn) {
     // SAFETY: the arguments are the same on every kernel; `nhc` may be NULL and is tested.
     unsafe {
         let flow = ctx.arg::<*const u8>(1) as usize;
+        if !turn.is_here(flow) {
+            return;
+        }
         let iif: u32 = ld(flow, Off::FlowIif);
         // 0: an address-type helper, no packet
         if iif == 0 {
-            return 0;
+            return;
         }
         let nhc = ctx.arg::<*const u8>(2) as usize;
         let err: i32 = ctx.arg(3);
@@ -72,10 +102,12 @@ fn tracer_fib4(ctx: BtfTracePointContext) -> i32 {
             };
         }
         if netns_scope(netns) == 0 {
-            return 0;
+            return;
         }
         count(Counter::Lookups);
-        let Some(w) = lookup_work(0) else { return 0 };
+        let Some(w) = lookup_work(turn.memory(0)) else {
+            return;
+        };
         let l = &mut w.slot;
         asked(l, flow, iif);
         l.family = FAMILY_IPV4;
@@ -104,32 +136,36 @@ fn tracer_fib4(ctx: BtfTracePointContext) -> i32 {
         }
         keep(w);
     }
-    0
 }
 
-#[btf_tracepoint(function = "fib6_table_lookup")]
-fn tracer_fib6(ctx: BtfTracePointContext) -> i32 {
+#[inline(always)]
+fn lookup6(ctx: &BtfTracePointContext, turn: Turn) {
     // SAFETY: the arguments are the same on every kernel; pointers in the result are tested.
     unsafe {
         let flow = ctx.arg::<*const u8>(3) as usize;
+        if !turn.is_here(flow) {
+            return;
+        }
         let iif: u32 = ld(flow, Off::FlowIif);
         if iif == 0 {
-            return 0;
+            return;
         }
         let net = ctx.arg::<*const u8>(0) as usize;
         let netns: u32 = ld(net, Off::NetInum);
         if netns_scope(netns) == 0 {
-            return 0;
+            return;
         }
         count(Counter::Lookups);
         let result = ctx.arg::<*const u8>(1) as usize;
         let f6i: usize = ld(result, Off::Res6F6i);
         if f6i == 0 {
-            return 0;
+            return;
         }
         let of_table: usize = ld(f6i, Off::F6iTable);
         let kind: u8 = ld(result, Off::Res6Type);
-        let Some(w) = lookup_work(1) else { return 0 };
+        let Some(w) = lookup_work(turn.memory(1)) else {
+            return;
+        };
         let l = &mut w.slot;
         asked(l, flow, iif);
         l.family = FAMILY_IPV6;
@@ -165,7 +201,6 @@ fn tracer_fib6(ctx: BtfTracePointContext) -> i32 {
         }
         keep(w);
     }
-    0
 }
 
 /// An output lookup that names any source and a device: `__bpf_redirect_neigh_v4()` and `_v6()`.

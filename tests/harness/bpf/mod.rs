@@ -16,6 +16,7 @@ use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
+use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
 
 use crate::Netns;
 
@@ -302,6 +303,8 @@ fn info(program: &OwnedFd) -> Result<Program> {
 }
 
 fn create_map() -> io::Result<OwnedFd> {
+    // before Linux 5.11 a map counts as locked memory
+    setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY)?;
     // type, key and value size, entries, flags
     bpf_fd(MAP_CREATE, &mut [MAP_TYPE_ARRAY, 4, 8, 1, 0])
 }

@@ -11,7 +11,9 @@ use serde_json::{Value, json};
 use super::{Dir, END, number};
 
 /// Each announces itself in the ring buffer, which has room for about 16,000 such records.
-const FLOWS: u32 = 40_000;
+fn flows() -> u32 {
+    deadline::amount(40_000, 20_000)
+}
 
 #[test]
 fn what_a_full_ring_buffer_lost_is_said_and_counters_stay_exact() -> Result<()> {
@@ -40,8 +42,9 @@ fn what_a_full_ring_buffer_lost_is_said_and_counters_stay_exact() -> Result<()> 
     let flows = expect::flows(&report, &json!({"proto": "udp", "dst": "10.2.0.2"}))?;
     let seen = left(&flows)?;
     println!(
-        "{packets} packets of {FLOWS} flows while it stood still: {lost} events lost, {seen} of \
+        "{packets} packets of {} flows while it stood still: {lost} events lost, {seen} of \
          {sent} packets counted in {} flows",
+        self::flows(),
         flows.len()
     );
     // a few of the lab's own (neighbour discovery) leave as well, and are no UDP
@@ -87,9 +90,9 @@ fn a_recording_that_stood_still_says_what_it_lost() -> Result<()> {
 
 /// Sends while the process stands still, and returns how many.
 fn stalled(lab: &Lab, tracer: &Tracer) -> Result<u64> {
-    let packets = deadline::amount(400_000, 80_000);
+    let packets = deadline::amount(400_000, 30_000);
     tracer.signal(Signal::SIGSTOP)?;
-    let blast = Blast::to("10.2.0.2:20000").packets(packets).flows(FLOWS);
+    let blast = Blast::to("10.2.0.2:20000").packets(packets).flows(flows());
     let limit = deadline::scaled(Duration::from_mins(1));
     let sent = blast.limit(limit).send(lab.ns("a")?);
     tracer.signal(Signal::SIGCONT)?;

@@ -22,7 +22,12 @@ pub fn patience(wait: Duration) -> Duration {
 
 /// How much work a test does: `usual`, or `less` where everything is slow.
 pub fn amount<T>(usual: T, less: T) -> T {
-    if factor() > 1 { less } else { usual }
+    if is_slow() { less } else { usual }
+}
+
+/// `TRACER_E2E_SLOW` is set.
+pub fn is_slow() -> bool {
+    factor() > 1
 }
 
 fn factor() -> u32 {

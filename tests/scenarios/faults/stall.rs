@@ -12,7 +12,7 @@ use super::{Dir, END, number};
 
 /// Each announces itself in the ring buffer, which has room for about 16,000 such records.
 fn flows() -> u32 {
-    deadline::amount(40_000, 20_000)
+    deadline::amount(40_000, 12_000)
 }
 
 #[test]
@@ -90,7 +90,7 @@ fn a_recording_that_stood_still_says_what_it_lost() -> Result<()> {
 
 /// Sends while the process stands still, and returns how many.
 fn stalled(lab: &Lab, tracer: &Tracer) -> Result<u64> {
-    let packets = deadline::amount(400_000, 30_000);
+    let packets = deadline::amount(400_000, 12_000);
     tracer.signal(Signal::SIGSTOP)?;
     let blast = Blast::to("10.2.0.2:20000").packets(packets).flows(flows());
     let limit = deadline::scaled(Duration::from_mins(1));

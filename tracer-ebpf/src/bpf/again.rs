@@ -7,7 +7,10 @@
 
 use tracer_abi::{counter::Counter, entries};
 
-use super::maps::{count, lookup_twice, told};
+use super::{
+    kmem::forgotten,
+    maps::{count, lookup_twice, lookup_work, told},
+};
 
 /// Which of two programs at a tracepoint this is.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -22,10 +25,14 @@ impl Turn {
     /// That is on the stack of the task or of the interrupt, so that no two lookups have it there at
     /// the same time, on whatever CPU.
     #[inline(always)]
-    pub(super) fn is_here(self, flow: usize) -> bool {
+    pub(super) fn is_here(self, flow: usize, family: u32) -> bool {
         if !lookup_twice() {
             return true;
         }
+        let Some(w) = lookup_work(self.memory(family)) else {
+            return true;
+        };
+        let flow = forgotten(flow as u64, &mut w.scratch);
         // a kernel stack has 16 KiB
         let stack = (flow >> 14) as u32;
         let Some(place) = told((stack ^ stack >> 10) & (entries::TOLD - 1)) else {
@@ -34,10 +41,10 @@ impl Turn {
         // SAFETY: an element that others may write to; what it has then is another flow's.
         unsafe {
             if self == Self::First {
-                place.write_volatile(flow as u64);
+                place.write_volatile(flow);
                 return true;
             }
-            if place.read_volatile() == flow as u64 {
+            if place.read_volatile() == flow {
                 place.write_volatile(0);
                 return false;
             }

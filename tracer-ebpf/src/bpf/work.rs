@@ -89,4 +89,6 @@ pub(super) struct LookupWork {
     pub(super) slot: LookupSlot,
     pub(super) key: FailKey,
     pub(super) fail: FailValue,
+    /// See [`super::kmem::forgotten`].
+    pub(super) scratch: u64,
 }

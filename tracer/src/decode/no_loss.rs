@@ -52,6 +52,8 @@ const ENDS: &[End] = &[
     end("TCP_OLD_ACK", "*", When::Always),
     end("TCP_TOO_OLD_ACK", "*", When::Always),
     end("TCP_RFC7323_PAWS_ACK", "*", When::Always),
+    // for a connection that this side has closed: it waited while its owner closed it
+    end("TCP_CLOSE", "tcp_rcv_state_process", When::Always),
     // a valid reset did its work
     end("TCP_RESET", "*", When::Always),
     // queues of a socket that is closed
@@ -145,6 +147,7 @@ mod tests {
     #[case("NOT_SPECIFIED", "tcp_drop", false)]
     #[case("TCP_OLD_DATA", "tcp_data_queue", false)]
     #[case("TCP_OLD_SEQUENCE", "tcp_validate_incoming", false)]
+    #[case("TCP_CLOSE", "tcp_rcv_state_process", false)]
     #[case("QUEUE_PURGE", "sk_stream_kill_queues", true)]
     #[case("QUEUE_PURGE", "inet_sock_destruct", true)]
     #[case("NOT_SPECIFIED", "skb_rbtree_purge", true)]

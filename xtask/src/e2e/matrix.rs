@@ -211,7 +211,7 @@ fn outcomes(version: Version, job: &Job) -> Result<Outcomes> {
 
 fn chosen(kernels: &[String]) -> Result<(Vec<Version>, bool)> {
     match kernels {
-        [word] if word == "all" => Ok((Version::value_variants().to_vec(), false)),
+        [word] if word == "all" => Ok((Version::ALL.to_vec(), false)),
         [word] if word == "smoke" => Ok((vec![Version::OLDEST, Version::NEWEST], true)),
         names => {
             let mut versions = Vec::new();

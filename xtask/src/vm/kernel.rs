@@ -32,6 +32,9 @@ pub(crate) enum Version {
 }
 
 impl Version {
+    /// What is tried as a whole: the kernel of each release of Debian, and the newest. The others are
+    /// tried by their names.
+    pub(crate) const ALL: [Self; 4] = [Self::V5_10, Self::V6_1, Self::V6_12, Self::V7_3];
     pub(crate) const OLDEST: Self = Self::V5_10;
     pub(crate) const NEWEST: Self = Self::V7_3;
 

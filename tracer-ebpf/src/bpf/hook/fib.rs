@@ -75,7 +75,7 @@ fn lookup4(ctx: &BtfTracePointContext, turn: Turn) {
     // SAFETY: the arguments are the same on every kernel; `nhc` may be NULL and is tested.
     unsafe {
         let flow = ctx.arg::<*const u8>(1) as usize;
-        if !turn.is_here(flow) {
+        if !turn.is_here(flow, 0) {
             return;
         }
         let iif: u32 = ld(flow, Off::FlowIif);
@@ -143,7 +143,7 @@ fn lookup6(ctx: &BtfTracePointContext, turn: Turn) {
     // SAFETY: the arguments are the same on every kernel; pointers in the result are tested.
     unsafe {
         let flow = ctx.arg::<*const u8>(3) as usize;
-        if !turn.is_here(flow) {
+        if !turn.is_here(flow, 1) {
             return;
         }
         let iif: u32 = ld(flow, Off::FlowIif);

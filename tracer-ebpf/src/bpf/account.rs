@@ -16,10 +16,9 @@ use super::{
     dst,
     emit::{QUIET, WAKE, emit},
     kmem::{Linear, add},
+    last::{flows_are_full, set_clock, set_flows_full},
     lookup::same,
-    maps::{
-        FLOWS, ICMP_ERRORS, count, each_packet, flows_are_full, seeds, set_clock, set_flows_full,
-    },
+    maps::{FLOWS, ICMP_ERRORS, count, each_packet, seeds},
     work::{Hook, Work},
 };
 

@@ -18,10 +18,7 @@ use tracer_abi::{
     },
 };
 
-use super::{
-    kmem::read,
-    maps::{lookup_slot, set_last_lookup},
-};
+use super::{kmem::read, last::set_last_lookup, maps::lookup_slot};
 
 /// A lookup older than this belongs to another packet: batches are done within microseconds.
 const MAX_AGE_NS: u64 = 100_000_000;
@@ -38,7 +35,9 @@ const ANYCAST: u8 = 4;
 /// `RT_TABLE_MAIN` and `RT_TABLE_LOCAL`.
 const TABLE_MAIN: u32 = 254;
 const TABLE_LOCAL: u32 = 255;
+/// `EAGAIN`: this table has no match, the next rule is tried.
 pub(super) const EAGAIN: u32 = 11;
+/// `ENETUNREACH`: what the sender gets when no table had a match.
 pub(super) const ENETUNREACH: u32 = 101;
 const AF_INET6: u8 = 10;
 /// First byte of the first multicast address of IPv4.

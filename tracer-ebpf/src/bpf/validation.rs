@@ -6,8 +6,8 @@ use tracer_abi::{
 };
 
 use super::{
+    last::{last_lookup, reversed_from},
     lookup::{Asked, EAGAIN, ENETUNREACH, IIF_OUTPUT, same},
-    maps::{last_lookup, reversed_from},
 };
 
 /// Recognises what source validation looks up: the way back of the packet that was looked up just

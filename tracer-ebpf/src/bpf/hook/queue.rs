@@ -17,7 +17,8 @@ use tracer_abi::{
 use crate::bpf::{
     account::{Seen, account},
     kmem::ld,
-    maps::{clock, count, home_netns, is_pending, off, work},
+    last::clock,
+    maps::{count, home_netns, is_pending, off, work},
     packet::{self, Ends},
     skb::{Layout, Unparsed, parse_wanted, place, segments},
     tunnel_key,

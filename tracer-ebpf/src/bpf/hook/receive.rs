@@ -6,7 +6,8 @@ use tracer_abi::{counter::Counter, key::DIR_IN, offset::Off};
 use crate::bpf::{
     account::{Seen, account},
     kmem::ld,
-    maps::{clock, count, device_wanted, netns_full, set_last_rx, work},
+    last::{clock, set_last_rx},
+    maps::{count, device_wanted, netns_full, work},
     packet::{self, Ends},
     skb::{LOOPBACK, Layout, Unparsed, parse_wanted, place, segments},
     tunnel_key,

@@ -9,7 +9,8 @@ use tracer_abi::{counter::Counter, key::DIR_OUT, offset::Off};
 use crate::bpf::{
     account::{Seen, account},
     kmem::read,
-    maps::{clock, count, home_netns, multi_netns, serve, work},
+    last::clock,
+    maps::{count, home_netns, multi_netns, serve, work},
     packet,
     skb::{TcSkb, Unparsed, parse_wanted, peek},
     tunnel_key,

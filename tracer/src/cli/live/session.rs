@@ -34,7 +34,8 @@ pub(super) struct Session {
     /// The newest picture; older ones that nobody looked at are gone.
     pub(super) pictures: Receiver<Option<Shown>>,
     quit: Arc<AtomicBool>,
-    thread: JoinHandle<Result<SessionEnd>>,
+    /// `None` once it was waited for.
+    thread: Option<JoinHandle<Result<SessionEnd>>>,
 }
 
 impl Session {
@@ -57,7 +58,7 @@ impl Session {
         Ok(Self {
             pictures: receiver,
             quit,
-            thread,
+            thread: Some(thread),
         })
     }
 
@@ -72,12 +73,25 @@ impl Session {
     }
 
     /// Ends it and answers what it saw.
-    pub(super) fn end(self) -> Result<SessionEnd> {
-        self.quit.store(true, Ordering::Relaxed);
-        match self.thread.join() {
-            Ok(end) => end,
-            Err(_) => bail!("the session ended unexpectedly; this is a bug in tracer"),
+    pub(super) fn end(mut self) -> Result<SessionEnd> {
+        match self.wait() {
+            Some(Ok(end)) => end,
+            _ => bail!("the session ended unexpectedly; this is a bug in tracer"),
         }
+    }
+
+    fn wait(&mut self) -> Option<thread::Result<Result<SessionEnd>>> {
+        self.quit.store(true, Ordering::Relaxed);
+        self.thread.take().map(JoinHandle::join)
+    }
+}
+
+impl Drop for Session {
+    /// Also when there is no screen: where the kernel has no tcx, filters stay at the devices when the
+    /// process ends before the session did.
+    fn drop(&mut self) {
+        // what it saw is of no interest any more
+        drop(self.wait());
     }
 }
 

@@ -21,8 +21,8 @@ use crate::{
     vm::{self, Job, Version},
 };
 
-/// For all scenarios on one kernel; it takes a quarter of it where nothing else runs.
-const LIMIT: Duration = Duration::from_hours(2);
+/// For one scenario on one kernel; the longest takes a third of it where nothing else runs.
+const LIMIT: Duration = Duration::from_mins(20);
 /// Written before each program, so that results can be told apart.
 const MARK: &str = "== scenario ";
 
@@ -123,7 +123,7 @@ pub(crate) fn run(kernels: &[String]) -> Result<ExitCode> {
     vm::prepare()?;
     let jobs = jobs(&versions, &scenarios, &programs, &tracer)?;
     let table = at_once(jobs)?;
-    let good = table.iter().all(|(_, outcomes)| {
+    let good = table.values().all(|outcomes| {
         scenarios.iter().all(|s| {
             outcomes
                 .get(s.program)
@@ -139,30 +139,32 @@ pub(crate) fn run(kernels: &[String]) -> Result<ExitCode> {
     })
 }
 
-/// What each kernel is to run.
+/// What is to be run: each scenario on each kernel in a machine of its own, so that one that fails takes
+/// nothing along.
 fn jobs(
     versions: &[Version],
     scenarios: &[&Scenario],
     programs: &[Program],
     tracer: &Path,
 ) -> Result<Vec<(Version, Job)>> {
-    let job = |version: &Version| {
-        Ok((
-            *version,
-            Job {
-                script: script(*version, scenarios, programs)?,
+    let mut jobs = Vec::new();
+    for scenario in scenarios {
+        for version in versions {
+            let job = Job {
+                script: script(*version, scenario, programs)?,
                 dir: sh::root()?.to_owned(),
                 env: environment(tracer, &test::Args::default()),
                 limit: LIMIT,
-            },
-        ))
-    };
-    versions.iter().map(job).collect()
+            };
+            jobs.push((*version, job));
+        }
+    }
+    Ok(jobs)
 }
 
-/// As many kernels at a time as this machine has CPUs: an emulated one keeps one of them busy. The
-/// results are in the order of the jobs.
-fn at_once(jobs: Vec<(Version, Job)>) -> Result<Vec<(Version, Outcomes)>> {
+/// As many jobs at a time as this machine has CPUs: an emulated one keeps one of them busy.
+fn at_once(jobs: Vec<(Version, Job)>) -> Result<BTreeMap<Version, Outcomes>> {
+    let mut table: BTreeMap<Version, Outcomes> = BTreeMap::new();
     let threads = thread::available_parallelism()?.get().min(jobs.len());
     let waiting = Mutex::new(jobs.into_iter());
     // a thread that panicked holds it for no longer than it takes to go to the next job
@@ -179,22 +181,22 @@ fn at_once(jobs: Vec<(Version, Job)>) -> Result<Vec<(Version, Outcomes)>> {
         }
         done
     };
-    let mut table = Vec::new();
     thread::scope(|scope| -> Result<()> {
         let running: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
         for one in running {
             let Ok(done) = one.join() else {
                 bail!("a thread panicked");
             };
-            table.extend(done);
+            for (version, outcomes) in done {
+                table.entry(version).or_default().extend(outcomes);
+            }
         }
         Ok(())
     })?;
-    table.sort_by_key(|(version, _)| *version);
     Ok(table)
 }
 
-/// Runs all scenarios on one kernel, and shows what they write behind its name.
+/// Runs a scenario on a kernel, and shows what it writes behind the kernel's name.
 fn outcomes(version: Version, job: &Job) -> Result<Outcomes> {
     let begun = Instant::now();
     let run = vm::run_job(version, job, |results: &mut Results, line| {
@@ -226,32 +228,26 @@ fn chosen(kernels: &[String]) -> Result<(Vec<Version>, bool)> {
     }
 }
 
-/// Runs the programs one after the other, each after a line that names it.
-fn script(version: Version, scenarios: &[&Scenario], programs: &[Program]) -> Result<String> {
-    let mut script = String::from("status=0\n");
-    for scenario in scenarios {
-        let Some(program) = programs.iter().find(|p| p.is(scenario.program)) else {
-            bail!("there is no end-to-end program {}", scenario.program);
-        };
-        let (path, package) = (
-            sh::quoted(program.path.as_os_str()),
-            sh::quoted(program.package.as_os_str()),
-        );
-        let missing = NEEDS
-            .iter()
-            .filter(|(p, _, since, _)| *p == scenario.program && version < *since);
-        let skipped: Vec<String> = missing
-            .map(|(_, test, _, _)| format!("--skip {test}"))
-            .collect();
-        let words = [scenario.tests.join(" "), skipped.join(" ")].join(" ");
-        // writing to a String cannot fail
-        let _ = writeln!(script, "echo '{MARK}{}'", scenario.program);
-        let _ = writeln!(
-            script,
-            "(cd {package} && CARGO_MANIFEST_DIR={package} {path} {words}) || status=1"
-        );
-    }
-    Ok(script + "exit $status\n")
+/// Runs the program after a line that names it.
+fn script(version: Version, scenario: &Scenario, programs: &[Program]) -> Result<String> {
+    let Some(program) = programs.iter().find(|p| p.is(scenario.program)) else {
+        bail!("there is no end-to-end program {}", scenario.program);
+    };
+    let (path, package) = (
+        sh::quoted(program.path.as_os_str()),
+        sh::quoted(program.package.as_os_str()),
+    );
+    let missing = NEEDS
+        .iter()
+        .filter(|(p, _, since, _)| *p == scenario.program && version < *since);
+    let skipped: Vec<String> = missing
+        .map(|(_, test, _, _)| format!("--skip {test}"))
+        .collect();
+    let words = [scenario.tests.join(" "), skipped.join(" ")].join(" ");
+    let mark = format!("{MARK}{}", scenario.program);
+    Ok(format!(
+        "echo '{mark}'\ncd {package} && CARGO_MANIFEST_DIR={package} {path} {words}\n"
+    ))
 }
 
 /// What the guest has said so far.
@@ -288,10 +284,10 @@ impl Results {
 }
 
 /// A table in Markdown, and a line for each test that failed or is not available.
-fn shown(scenarios: &[&Scenario], table: &[(Version, Outcomes)]) -> String {
+fn shown(scenarios: &[&Scenario], table: &BTreeMap<Version, Outcomes>) -> String {
     let mut text = String::from("| scenario |");
     let mut notes = String::new();
-    for (version, _) in table {
+    for version in table.keys() {
         let _ = write!(text, " {} |", version.name());
     }
     text += "\n|---|";
@@ -369,7 +365,10 @@ mod tests {
             .iter()
             .filter(|s| ["nat", "faults"].contains(&s.program))
             .collect();
-        let text = shown(&scenarios, &[(Version::V5_10, results.outcomes)]);
+        let text = shown(
+            &scenarios,
+            &BTreeMap::from([(Version::V5_10, results.outcomes)]),
+        );
         assert!(text.contains("| `nat` | FAIL 1 of 3 |"), "{text}");
         assert!(text.contains("| `faults` | did not end |"), "{text}");
         assert!(text.contains("5.10: `nat service::b` failed"), "{text}");

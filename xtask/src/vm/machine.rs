@@ -29,6 +29,9 @@ const CPUS: &str = "2";
 /// From the start of qemu to the start of the job. It takes 5 to 10 s on an idle machine.
 const BOOT: Duration = Duration::from_mins(3);
 const TICK: Duration = Duration::from_millis(200);
+/// A machine that used no CPU for so long stands still: the emulator lost a timer. One that only waits
+/// looks after its clocks.
+const STILL: Duration = Duration::from_mins(1);
 
 /// How a run ended.
 pub(super) enum End {
@@ -57,6 +60,7 @@ pub(super) fn run(
 
     let start = Instant::now();
     let mut ready = false;
+    let (mut used, mut since) = (0, start);
     loop {
         match lines.recv_timeout(TICK) {
             Ok(text) => line(&text?)?,
@@ -70,6 +74,13 @@ pub(super) fn run(
                 return Ok(End::Failed(dir.last_words()));
             }
         }
+        let now = ticks(qemu.0.id());
+        if now != used {
+            (used, since) = (now, Instant::now());
+        }
+        if since.elapsed() > STILL {
+            return Ok(End::Failed("it stood still".to_owned()));
+        }
         if start.elapsed() > limit {
             return Ok(End::TooLong);
         }
@@ -79,6 +90,15 @@ pub(super) fn run(
         Some(status) => End::Exit(status),
         None => End::Failed(dir.last_words()),
     })
+}
+
+/// CPU time that a process used, in ticks (`utime` and `stime` of `proc_pid_stat(5)`); 0 when it is gone.
+fn ticks(pid: u32) -> u64 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // the name may hold anything, also brackets
+    let rest = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+    let times = rest.split_whitespace().skip(11).take(2);
+    times.filter_map(|time| time.parse::<u64>().ok()).sum()
 }
 
 const READY: &str = "GUEST-READY";
@@ -312,6 +332,17 @@ mod tests {
         assert_eq!(exit_status(console), Some(7));
         assert_eq!(exit_status("GUEST-READY\n[ 1.0] Kernel panic"), None);
         assert_eq!(exit_status("GUEST-EXIT=\n"), None);
+    }
+
+    #[test]
+    fn a_process_that_works_uses_ticks() {
+        let own = process::id();
+        let before = ticks(own);
+        let start = Instant::now();
+        while ticks(own) == before {
+            assert!(start.elapsed() < Duration::from_secs(20));
+        }
+        assert_eq!(ticks(0), 0);
     }
 
     #[test]

@@ -41,7 +41,7 @@ struct Scenario {
 /// answers.
 const SCENARIOS: [Scenario; 12] = [
     Scenario::of("native_tunnel", &[], false),
-    Scenario::of("ipv6_prefix", &[], true),
+    Scenario::of("ipv6_prefix", &[], false),
     Scenario::of("aws_eni", &[], false),
     Scenario::of("encap_loss", &[], false),
     Scenario::of("routes", &["results", "neighbour", "optional"], false),

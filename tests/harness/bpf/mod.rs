@@ -304,11 +304,7 @@ fn info(program: &OwnedFd) -> Result<Program> {
 
 fn create_map() -> io::Result<OwnedFd> {
     // before Linux 5.11 a map counts as locked memory; where that may not be raised, making the map says so
-    drop(setrlimit(
-        Resource::RLIMIT_MEMLOCK,
-        RLIM_INFINITY,
-        RLIM_INFINITY,
-    ));
+    let _refused = setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY);
     // type, key and value size, entries, flags
     bpf_fd(MAP_CREATE, &mut [MAP_TYPE_ARRAY, 4, 8, 1, 0])
 }

@@ -18,11 +18,13 @@ pub mod drop;
 pub mod filter;
 pub mod flow;
 pub mod fragment;
+pub mod glimpse;
 pub mod key;
 pub mod nat;
 pub mod offset;
 pub mod packet;
 pub mod parse;
+pub mod recent;
 pub mod record;
 pub mod route;
 
@@ -63,6 +65,10 @@ pub mod map {
     pub const STARTING: &str = "STARTING";
     /// `PERCPU_ARRAY`: where records with packet bytes are put together.
     pub const SNAPS: &str = "SNAPS";
+    /// `ARRAY`: [`crate::recent::Recent`], [`crate::entries::RECENT`] for each CPU.
+    pub const RECENT: &str = "RECENT";
+    /// `PERCPU_ARRAY[1]`: [`crate::recent::Places`].
+    pub const PLACES: &str = "PLACES";
 }
 
 /// How many entries the tables have. All of their memory is taken when they are made.
@@ -85,6 +91,10 @@ pub mod entries {
     pub const LOOKUPS: u32 = 1_024;
     /// Of the last lookups of tasks.
     pub const TASK_LOOKUPS: u32 = 4_096;
+    /// Of the flows that each hook has seen moments ago, a power of two; on each CPU there are twice as many.
+    pub const RECENT_OF_HOOK: u32 = 512;
+    /// Of these on each CPU: packets that come in, and packets that leave.
+    pub const RECENT: u32 = RECENT_OF_HOOK * 2;
     /// Marks of lookups that a program was called for.
     pub const TOLD: u32 = 512;
     /// Bytes of [`super::map::EVENTS`], unless a recording asks for others.

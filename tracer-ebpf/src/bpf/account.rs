@@ -19,6 +19,7 @@ use super::{
     last::{flows_are_full, set_clock, set_flows_full},
     lookup::same,
     maps::{FLOWS, ICMP_ERRORS, count, each_packet, seeds},
+    recent,
     work::{Hook, Work},
 };
 
@@ -73,7 +74,10 @@ pub(super) fn account(w: &mut Work, linear: &Linear, s: &Seen) {
     match FLOWS.get_ptr_mut(&w.digest) {
         // SAFETY: a map value; concurrent CPUs only add to the counters atomically, the rest is
         // descriptive and last-writer-wins.
-        Some(e) if is_of(unsafe { &*e }, w) => update(w, unsafe { &mut (*e).value }, s),
+        Some(e) if is_of(unsafe { &*e }, w) => {
+            update(w, unsafe { &mut (*e).value }, s);
+            recent::keep(w, s);
+        }
         Some(_) => count(Counter::FlowsFull),
         None => insert(w, s),
     }

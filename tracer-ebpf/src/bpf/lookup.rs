@@ -104,7 +104,17 @@ fn index(saddr: &[u8; 16], daddr: &[u8; 16], iif: u32, task: u64) -> u32 {
     let s = s[0] ^ s[1] ^ s[2] ^ s[3];
     let d = d[0] ^ d[1] ^ d[2] ^ d[3];
     // a task_struct is some kilobytes long
-    let by = iif ^ (task >> 6) as u32;
+    mix(s, d, iif ^ (task >> 6) as u32)
+}
+
+/// [`index`] of a lookup of IPv4 that no task made.
+#[inline(always)]
+pub(super) fn index4(saddr: u32, daddr: u32, iif: u32) -> u32 {
+    mix(saddr, daddr, iif)
+}
+
+#[inline(always)]
+fn mix(s: u32, d: u32, by: u32) -> u32 {
     let mixed =
         s.wrapping_mul(0x9e37_79b1) ^ d.wrapping_mul(0x85eb_ca6b) ^ by.wrapping_mul(0xc2b2_ae35);
     mixed >> 16

@@ -4,6 +4,7 @@
 use core::ffi::c_void;
 
 use aya_ebpf::{
+    bindings::BPF_F_MMAPABLE,
     macros::map,
     maps::{Array, HashMap, LruHashMap, PerCpuArray, PerCpuHashMap, RingBuf},
 };
@@ -18,6 +19,7 @@ use tracer_abi::{
     key::KeyWords,
     nat::WantedKey,
     offset::{OFF_COUNT, Off},
+    recent::{Places, Recent},
     route::{CarriedKey, FailKey, FailValue, LookupSlot},
 };
 
@@ -91,6 +93,13 @@ static TOLD: Array<[u64; 8]> = Array::with_max_entries(entries::TOLD, 0);
 static CARRIED: PerCpuArray<CarriedKey> = PerCpuArray::with_max_entries(CARRIED_SLOTS, 0);
 #[map]
 static TUNNELS: Array<u32> = Array::with_max_entries(TUNNELS_SIZE, 0);
+
+/// Flows that this CPU has seen moments ago, by hook and CPU. Not a map per CPU, so that another CPU can
+/// empty the places of one that is offline; user space has as many made as there are CPUs.
+#[map]
+static RECENT: Array<Recent> = Array::with_max_entries(entries::RECENT, BPF_F_MMAPABLE);
+#[map]
+static PLACES: PerCpuArray<Places> = PerCpuArray::with_max_entries(1, 0);
 
 const CARRIED_SLOTS: u32 = 256;
 
@@ -239,6 +248,15 @@ pub(super) fn count(c: Counter) {
     }
 }
 
+/// The same for several.
+#[inline(always)]
+pub(super) fn count_many(c: Counter, n: u64) {
+    if let Some(p) = COUNTERS.get_ptr_mut(c as u32) {
+        // SAFETY: as above.
+        unsafe { *p += n };
+    }
+}
+
 #[inline(always)]
 pub(super) fn work(hook: Hook) -> Option<&'static mut Work> {
     work_of(hook as u32)
@@ -286,6 +304,20 @@ pub(super) fn lookup_slot(of_task: bool, i: u32) -> Option<*mut LookupSlot> {
 pub(super) fn carried(skb: u64) -> Option<*mut CarriedKey> {
     // an sk_buff is some 256 bytes long
     CARRIED.get_ptr_mut((skb >> 8) as u32 & (CARRIED_SLOTS - 1))
+}
+
+/// A place for a flow that was seen moments ago.
+#[inline(always)]
+pub(super) fn recent(i: u32) -> Option<&'static mut Recent> {
+    // SAFETY: only the hook that a place belongs to and, when that does not run, who empties it, use it.
+    RECENT.get_ptr_mut(i).map(|p| unsafe { &mut *p })
+}
+
+/// What this CPU says of its places.
+#[inline(always)]
+pub(super) fn places() -> Option<&'static mut Places> {
+    // SAFETY: this CPU's own element.
+    PLACES.get_ptr_mut(0).map(|p| unsafe { &mut *p })
 }
 
 /// Packets on the device may carry a tunnel key.

@@ -13,6 +13,8 @@ mod last;
 mod lookup;
 mod maps;
 mod packet;
+mod recent;
+mod repeat;
 mod skb;
 mod stay;
 mod tunnel_key;

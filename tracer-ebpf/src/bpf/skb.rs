@@ -10,9 +10,11 @@ use tracer_abi::{
 };
 
 use super::{
+    conntrack::entry,
     fragment,
     kmem::{Linear, ld, read_at},
     maps::{count, off, work_of},
+    recent,
     wanted::{Wanted, accepted, wanted, wanted_dropped},
     work::{Hook, SKB_TAIL, SkbTail, Work},
 };
@@ -82,6 +84,34 @@ impl Layout {
             ready: 0,
         }
     }
+}
+
+/// What a packet that leaves was decided by: `_skb_refdst` without its flag bits, and its connection. Read
+/// through the context of a tc program, which is the address of the `sk_buff`.
+#[inline(always)]
+pub(super) fn decided_by(ctx: u64, bytes: &mut SkbTail) -> Option<(u64, u64)> {
+    // they are neighbours
+    const BOTH: usize = 24;
+    let nfct = off(Off::SkbNfct);
+    if nfct != ABSENT as usize && nfct.wrapping_sub(off(Off::SkbRefdst)) > BOTH - 8 {
+        let skb = TcSkb::read(ctx, bytes)?;
+        return Some((skb.refdst & !1, entry(skb.nfct)));
+    }
+    // SAFETY: `bytes` has more bytes.
+    let read = unsafe {
+        super::kmem::copy(
+            bytes.0.as_mut_ptr(),
+            BOTH as u32,
+            ctx + off(Off::SkbRefdst) as u64,
+        )
+    };
+    let dst: u64 = member(bytes, Off::SkbRefdst);
+    let nfct = if nfct == ABSENT as usize {
+        0
+    } else {
+        member(bytes, Off::SkbNfct)
+    };
+    read.then_some((dst & !1, entry(nfct)))
 }
 
 /// The part of `struct sk_buff` that a tc program reads in one go; its context gives the rest.
@@ -267,6 +297,7 @@ pub(super) fn parse_wanted(
         }
         Wanted::Not => {
             count(Counter::Filtered);
+            recent::keep_unwanted(w, nfct);
             false
         }
     }

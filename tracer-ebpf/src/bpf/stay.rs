@@ -8,8 +8,8 @@ use tracer_abi::route::{ASKED, LookupSlot, ROUTE_LOOKUP, Route};
 use super::{
     account::is_of,
     lookup::{same, table, with_ports},
-    maps::{FLOWS, work},
-    work::Hook,
+    maps::{FLOWS, recent, work},
+    work::{Hook, Work},
 };
 
 /// The lookup, which had the result `kind`, is about the packet that this CPU received last: its flow
@@ -20,6 +20,10 @@ use super::{
 #[inline(always)]
 pub(super) fn delivered(l: &LookupSlot, kind: u8) {
     let Some(w) = work(Hook::Receive) else { return };
+    let place = w.hit;
+    if place != 0 && !took_short_way(w, place - 1) {
+        return;
+    }
     let (key, p) = (&w.entry.key, &w.packet);
     if !w.undecided || key.ifindex != l.iif || key.netns != l.netns || p.outer.family != 0 {
         return;
@@ -34,6 +38,9 @@ pub(super) fn delivered(l: &LookupSlot, kind: u8) {
         return;
     }
     w.undecided = false;
+    if let Some(p) = recent(place.wrapping_sub(1)) {
+        p.undecided = 0;
+    }
     let Some(entry) = FLOWS.get_ptr_mut(&w.digest) else {
         return;
     };
@@ -57,4 +64,28 @@ pub(super) fn delivered(l: &LookupSlot, kind: u8) {
     };
     // SAFETY: a map value; of what came in nothing else writes the route.
     unsafe { (*entry).value.route = w.route };
+}
+
+/// The packet was counted in this place: has `w` look as if it had gone the long way. False when its flow has
+/// a decision.
+#[inline(always)]
+fn took_short_way(w: &mut Work, place: u32) -> bool {
+    let Some(p) = recent(place) else { return false };
+    if p.undecided == 0 {
+        return false;
+    }
+    w.hit = 0;
+    w.undecided = true;
+    w.packet.outer.family = 0;
+    w.digest = p.digest;
+    // SAFETY: an entry lies on a multiple of eight, and its key and the padding behind it are as long. What
+    // a place has in reserved bytes of the key is none of it.
+    unsafe {
+        let key = (&raw mut w.entry.key).cast::<u64>();
+        for i in 0..7 {
+            key.add(i).write(p.key[i]);
+        }
+        key.add(7).write(p.key[7] & 0xff);
+    }
+    true
 }

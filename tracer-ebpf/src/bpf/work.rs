@@ -4,7 +4,7 @@ use tracer_abi::{
     drop::{DropKey, DropValue, IcmpKey, IcmpValue},
     flow::FlowEntry,
     fragment::{FragmentKey, FragmentValue},
-    key::Tuple,
+    key::{KeyWords, Tuple},
     nat::{Nat, WantedKey},
     parse::{Packet, WINDOW, Window},
     route::{FailKey, FailValue, LookupSlot, Route},
@@ -51,6 +51,16 @@ pub(super) struct Work {
     pub(super) tunnel_key: u32,
     pub(super) entry: FlowEntry,
     pub(super) digest: u64,
+    /// The key of the packet as the first words of its headers have it.
+    pub(super) glimpse: KeyWords,
+    /// The free place for its flow, plus one; 0 for none.
+    pub(super) place: u32,
+    /// The place that the last packet was counted in, plus one; 0 when it went the long way.
+    pub(super) hit: u32,
+    /// Not 0 while the hook runs.
+    busy: u32,
+    /// Not 0 while its places are emptied.
+    closed: u32,
     pub(super) route: Route,
     /// The decision as the dst entry has it.
     pub(super) before: Route,
@@ -75,12 +85,62 @@ pub(super) struct Work {
     pub(super) now: u64,
     /// `skb->mark`.
     pub(super) mark: u32,
+    /// Namespace of a packet that leaves.
+    pub(super) netns: u32,
+    /// As many bytes of a packet that comes in are in the window already.
+    pub(super) ready: u32,
     /// It was dropped in a pod.
     pub(super) edge: bool,
     /// What came in by this key has no decision yet, which a lookup may give.
     pub(super) undecided: bool,
     /// Only the flow that this ICMP error complains about is wanted, not the error's own.
     pub(super) error_only: bool,
+}
+
+impl Work {
+    /// The hook begins.
+    #[inline(always)]
+    pub(super) fn begin(&mut self) {
+        (self.place, self.hit) = (0, 0);
+        set(&mut self.busy, 1);
+    }
+
+    /// The hook ends, whichever way.
+    #[inline(always)]
+    pub(super) fn end(&mut self) {
+        set(&mut self.busy, 0);
+    }
+
+    /// The hook was interrupted.
+    #[inline(always)]
+    pub(super) fn is_busy(&self) -> bool {
+        get(&self.busy)
+    }
+
+    /// Its places are emptied, or that is over.
+    #[inline(always)]
+    pub(super) fn close(&mut self, closed: bool) {
+        set(&mut self.closed, u32::from(closed));
+    }
+
+    /// The hook interrupted who empties its places.
+    #[inline(always)]
+    pub(super) fn is_closed(&self) -> bool {
+        get(&self.closed)
+    }
+}
+
+/// Volatile: one of the two that look at it interrupts the other.
+#[inline(always)]
+fn set(flag: &mut u32, to: u32) {
+    // SAFETY: a reference.
+    unsafe { core::ptr::write_volatile(flag, to) };
+}
+
+#[inline(always)]
+fn get(flag: &u32) -> bool {
+    // SAFETY: a reference.
+    unsafe { core::ptr::read_volatile(flag) != 0 }
 }
 
 /// Working memory of a fib hook.

@@ -8,6 +8,7 @@ mod tunnel;
 mod window;
 
 pub use ip::is_echo;
+pub use tunnel::is_tunnel_port;
 pub use window::{Load, WINDOW, Window};
 
 use crate::{
@@ -64,7 +65,8 @@ pub enum ParseError {
 
 /// `ETH_P_IP` of `linux/if_ether.h`.
 pub const ETH_IPV4: u16 = 0x0800;
-const ETH_IPV6: u16 = 0x86dd;
+/// `ETH_P_IPV6` of `linux/if_ether.h`.
+pub const ETH_IPV6: u16 = 0x86dd;
 const ETH_VLAN: u16 = 0x8100;
 const ETH_QINQ: u16 = 0x88a8;
 

@@ -21,6 +21,12 @@ pub(super) struct Inner {
     pub(super) vni: u32,
 }
 
+/// Packets to this UDP port may have another one in them.
+#[inline(always)]
+pub fn is_tunnel_port(port: u16) -> bool {
+    port == PORT_VXLAN_LINUX || port == PORT_VXLAN || port == PORT_GENEVE
+}
+
 /// Looks for an encapsulated packet behind the header just parsed.
 #[inline(always)]
 pub(super) fn tunnel<L: Load>(
@@ -45,7 +51,7 @@ pub(super) fn tunnel<L: Load>(
         47 => gre(load, w, out.l4),
         PROTO_UDP => {
             let port = out.tuple.dport;
-            if port != PORT_VXLAN_LINUX && port != PORT_VXLAN && port != PORT_GENEVE {
+            if !is_tunnel_port(port) {
                 return Ok(None);
             }
             let base = out.l4 + 8;

@@ -265,6 +265,7 @@ impl Feed {
         tell: Tell<'_>,
     ) -> Result<(), ProbeError> {
         let (mut idle, mut total) = (Vec::new(), 0_u32);
+        probe.settle()?;
         // each entry at once: to keep the events of a full table takes as much memory as its flows
         probe.flows.scan(|digest, entry| {
             total += 1;

@@ -15,7 +15,9 @@ use aya::{
 use super::{
     Probe, ProbeError,
     device::{Device, EGRESS, Tcx},
-    program_error, syscall,
+    program_error,
+    settle::SETTLE,
+    syscall,
 };
 
 /// Program and tracepoint, and whether tracing makes sense without it.
@@ -48,10 +50,14 @@ pub struct Missing {
     pub devices: Vec<String>,
 }
 
-/// The name of a program, and the tracepoint that it is for; none for the one at devices.
+/// The name of a program, and the tracepoint that it is for; none for the one at devices and the one that
+/// is attached to nothing.
 fn tracepoint_of(program: &str) -> Option<(&'static str, Option<&'static str>)> {
     if program == EGRESS {
         return Some((EGRESS, None));
+    }
+    if program == SETTLE {
+        return Some((SETTLE, None));
     }
     if program == QUEUE.0 {
         return Some((QUEUE.0, Some(QUEUE.1)));
@@ -67,6 +73,7 @@ fn load(program: &mut Program, tracepoint: Option<&str>, btf: &Btf) -> Result<()
     let loaded = match (program, tracepoint) {
         (Program::BtfTracePoint(program), Some(name)) => program.load(name, btf),
         (Program::SchedClassifier(program), None) => program.load(),
+        (Program::RawTracePoint(program), None) => program.load(),
         _ => return Err("it is of another kind than expected".into()),
     };
     loaded.map_err(|e| program_error(&e))
@@ -117,6 +124,10 @@ impl Probe {
                     tracing::debug!("lookups have one program: {e}");
                 }
             }
+        }
+        // without it packets take the long way, each of them
+        if let Err(e) = taken(SETTLE) {
+            tracing::debug!("nothing is counted beside the table of flows: {e}");
         }
         let queue = taken(QUEUE.0);
         match loaded.egress {

@@ -6,6 +6,7 @@ use tracer_abi::{
     flow::FlowEntry,
     fragment::{FragmentKey, FragmentValue},
     nat::WantedKey,
+    recent::Recent,
     route::{FailKey, FailValue, LookupSlot},
 };
 
@@ -82,6 +83,11 @@ pub fn tables(flows: Option<u32>) -> Vec<TableMemory> {
             size_of::<u32>(),
             size_of::<u64>() * cpus as usize,
         ),
+        TableMemory {
+            holds: "last flows, of each CPU",
+            entries: entries::RECENT,
+            bytes: u64::from(entries::RECENT) * size_of::<Recent>() as u64 * cpus,
+        },
         TableMemory {
             holds: "last lookups, of each CPU",
             entries: entries::LOOKUPS,

@@ -8,6 +8,7 @@ pub mod memory;
 mod object;
 mod rest;
 mod ring;
+mod settle;
 mod syscall;
 mod table;
 

@@ -5,7 +5,7 @@ use std::hash::{BuildHasher as _, RandomState};
 use aya::{
     Btf, Ebpf, EbpfError, EbpfLoader, VerifierLogLevel,
     maps::{Map, MapData, MapError, PerCpuArray, PerCpuHashMap, RingBuf},
-    util::KernelVersion,
+    util::{KernelVersion, nr_cpus},
 };
 use nix::{
     errno::Errno,
@@ -17,6 +17,7 @@ use nix::{
 use tracer_abi::{
     NETNS_EDGE, NETNS_FULL, NETNS_MARKS_SIZE, TUNNELS_SIZE,
     drop::{DropKey, DropValue, IcmpKey, IcmpValue},
+    entries,
     filter::{FilterProg, TEST_FAMILY},
     flow::FlowEntry,
     global,
@@ -28,7 +29,10 @@ use tracer_abi::{
     route::{FailKey, FailValue},
 };
 
-use super::{Attachment, Batch, KernelCounters, ProbeError, Ring, Skipped, Table, rest::Pending};
+use super::{
+    Attachment, Batch, KernelCounters, ProbeError, Ring, Skipped, Table, rest::Pending,
+    settle::Recent,
+};
 use crate::event::{Ifindex, NetnsId};
 
 /// Bytes behind `_skb_refdst` that the tc program reads in one go (`SKB_TAIL` of the kernel side).
@@ -94,6 +98,7 @@ pub struct Probe {
     pub(super) pending: Pending,
     pub(super) starting: Table<u32, u32>,
     counters: PerCpuArray<MapData, u64>,
+    pub(super) recent: Recent,
     ring: Option<RingBuf<MapData>>,
 }
 
@@ -120,6 +125,8 @@ impl Probe {
         if let Some(flows) = config.flows {
             loader.map_max_entries(map::FLOWS, flows);
         }
+        let cpus = nr_cpus().map_or(1, |n| n as u32);
+        loader.map_max_entries(map::RECENT, cpus * entries::RECENT);
         let mut ebpf = loader
             .btf(Some(config.btf))
             .verifier_log_level(VerifierLogLevel::DEBUG)
@@ -157,12 +164,8 @@ impl Probe {
             filter: table(&mut ebpf, map::FILTER)?,
             pending: Pending::new(per_cpu_hash(&mut ebpf, map::PENDING)?)?,
             starting: table(&mut ebpf, map::STARTING)?,
-            counters: PerCpuArray::try_from(take(&mut ebpf, map::COUNTERS)?).map_err(|e| {
-                ProbeError::Map {
-                    name: map::COUNTERS,
-                    source: Box::new(e),
-                }
-            })?,
+            counters: per_cpu(&mut ebpf, map::COUNTERS)?,
+            recent: Recent::new(per_cpu(&mut ebpf, map::PLACES)?),
             ring: Some(
                 RingBuf::try_from(take(&mut ebpf, map::EVENTS)?).map_err(|e| ProbeError::Map {
                     name: map::EVENTS,
@@ -210,7 +213,9 @@ impl Probe {
 
     /// Replaces the kernel's part of the filter; it applies from the next packet on.
     pub fn set_filter(&self, filter: &FilterProg) -> Result<(), ProbeError> {
-        self.filter.insert(&0, filter)
+        self.filter.insert(&0, filter)?;
+        // what CPUs remember of flows is what the last one said
+        self.settle()
     }
 
     /// From now on no packet is counted or sent.
@@ -291,6 +296,13 @@ fn nothing() -> FilterProg {
 
 fn take(ebpf: &mut Ebpf, name: &'static str) -> Result<Map, ProbeError> {
     ebpf.take_map(name).ok_or(ProbeError::Missing(name))
+}
+
+fn per_cpu(ebpf: &mut Ebpf, name: &'static str) -> Result<PerCpuArray<MapData, u64>, ProbeError> {
+    PerCpuArray::try_from(take(ebpf, name)?).map_err(|e| ProbeError::Map {
+        name,
+        source: Box::new(e),
+    })
 }
 
 fn per_cpu_hash(

@@ -20,6 +20,7 @@ use crate::bpf::{
     last::{clock, last_rx},
     lookup::{EAGAIN, IIF_OUTPUT},
     maps::{count, lookup_work, netns_scope, off},
+    repeat::Found4,
     stay,
     walk::keep,
 };
@@ -98,6 +99,31 @@ fn lookup4(ctx: &BtfTracePointContext, turn: Turn) {
             return;
         }
         count(Counter::Lookups);
+        let ports = ports(flow + off(Off::Flow4Uli));
+        let tos = if off(Off::FlowDscp) == ABSENT as usize {
+            ld::<u8>(flow, Off::FlowTos)
+        } else {
+            ld::<u8>(flow, Off::FlowDscp)
+        } & !ECN;
+        // the event does not name the type
+        let here =
+            iif != IIF_OUTPUT && nhc != 0 && ld::<u8>(nhc, Off::NhcScope) == RT_SCOPE_NOWHERE;
+        if iif != IIF_OUTPUT && nhc != 0 && !here {
+            let found = Found4 {
+                flow,
+                nhc,
+                netns,
+                iif: in_vrf(flow, iif),
+                table: ctx.arg(0),
+                oif,
+                errno: err.unsigned_abs(),
+                tos,
+                ports,
+            };
+            if found.is_repeated() {
+                return;
+            }
+        }
         let Some(w) = lookup_work(turn.memory(0)) else {
             return;
         };
@@ -112,19 +138,14 @@ fn lookup4(ctx: &BtfTracePointContext, turn: Turn) {
         l.oif = oif;
         l.errno = err.unsigned_abs();
         l.nhc = nhc as u64;
-        l.tos = if off(Off::FlowDscp) == ABSENT as usize {
-            ld::<u8>(flow, Off::FlowTos)
-        } else {
-            ld::<u8>(flow, Off::FlowDscp)
-        } & !ECN;
+        l.tos = tos;
         put_words(&mut l.saddr, [ld(flow, Off::Flow4Saddr), 0, 0, 0]);
         put_words(&mut l.daddr, [ld(flow, Off::Flow4Daddr), 0, 0, 0]);
         if nhc != 0 {
             gateway4(l, nhc);
         }
-        (l.dport, l.sport) = ports(flow + off(Off::Flow4Uli));
-        // the event does not name the type
-        if iif != IIF_OUTPUT && nhc != 0 && ld::<u8>(nhc, Off::NhcScope) == RT_SCOPE_NOWHERE {
+        (l.dport, l.sport) = ports;
+        if here {
             stay::delivered(l, LOCAL);
         }
         keep(w);

@@ -5,5 +5,6 @@ mod kfree_skb;
 mod neigh;
 mod queue;
 mod receive;
+mod settle;
 mod tc;
 mod tcp;

@@ -97,7 +97,7 @@ impl Router {
             "eth0",
             Mode::Native,
             i32::try_from(wire)?,
-            Action::Drop,
+            Action::Back,
         )?);
         Ok(router)
     }

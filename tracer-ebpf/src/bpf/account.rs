@@ -75,6 +75,7 @@ pub(super) fn account(w: &mut Work, linear: &Linear, s: &Seen) {
         // SAFETY: a map value; concurrent CPUs only add to the counters atomically, the rest is
         // descriptive and last-writer-wins.
         Some(e) if is_of(unsafe { &*e }, w) => {
+            // SAFETY: as above.
             update(w, unsafe { &mut (*e).value }, s);
             recent::keep(w, s);
         }

@@ -81,7 +81,7 @@ fn took_short_way(w: &mut Work, place: u32) -> bool {
     // SAFETY: an entry lies on a multiple of eight, and its key and the padding behind it are as long. What
     // a place has in reserved bytes of the key is none of it.
     unsafe {
-        let key = (&raw mut w.entry.key).cast::<u64>();
+        let key = (&raw mut w.entry).cast::<u64>();
         for i in 0..7 {
             key.add(i).write(p.key[i]);
         }

@@ -100,11 +100,7 @@ fn lookup4(ctx: &BtfTracePointContext, turn: Turn) {
         }
         count(Counter::Lookups);
         let ports = ports(flow + off(Off::Flow4Uli));
-        let tos = if off(Off::FlowDscp) == ABSENT as usize {
-            ld::<u8>(flow, Off::FlowTos)
-        } else {
-            ld::<u8>(flow, Off::FlowDscp)
-        } & !ECN;
+        let tos = tos4(flow);
         // the event does not name the type
         let here =
             iif != IIF_OUTPUT && nhc != 0 && ld::<u8>(nhc, Off::NhcScope) == RT_SCOPE_NOWHERE;
@@ -267,6 +263,21 @@ unsafe fn asked(l: &mut LookupSlot, flow: usize, iif: u32) {
             0
         };
     }
+}
+
+/// The DS field of a lookup of IPv4.
+///
+/// # Safety
+/// `flow` must be a BTF pointer to a `flowi4`.
+#[inline(always)]
+unsafe fn tos4(flow: usize) -> u8 {
+    let member = if off(Off::FlowDscp) == ABSENT as usize {
+        Off::FlowTos
+    } else {
+        Off::FlowDscp
+    };
+    // SAFETY: by contract.
+    unsafe { ld::<u8>(flow, member) & !ECN }
 }
 
 /// The gateway of an IPv4 route, which may be an address of IPv6.

@@ -81,8 +81,8 @@ unsafe fn again(skb: usize, w: &mut Work, netns: u32, ifindex: u32) -> bool {
             dir: DIR_IN,
             link: if link <= 64 { link as u8 } else { 0 },
         };
-        let bytes = w.window.bytes.as_ptr().cast::<u64>();
-        let sight = Glimpse::of(ethertype, &at, |n| n as u32 <= len, |i| bytes.add(i).read()).map(
+        let words = (&raw const w.window).cast::<u64>();
+        let sight = Glimpse::of(ethertype, &at, |n| n as u32 <= len, |i| words.add(i).read()).map(
             |glimpse| Sight {
                 hook: Hook::Receive,
                 glimpse,

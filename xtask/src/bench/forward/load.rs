@@ -87,8 +87,9 @@ pub(super) struct Router {
 }
 
 impl Router {
-    /// The receiver's device throws the packets of the load away, before its stack, and tracepoints of the
-    /// kernel that all share, see them: what a receiver does is no part of a router.
+    /// The receiver's device sends the packets of the load back, before its stack, and tracepoints of the
+    /// kernel that all share, see them: what a receiver does is no part of a router. The router's device takes
+    /// none of them (a veth without NAPI, `veth_xdp_xmit()`), so that they end without being a loss to trace.
     pub(super) fn raise(load: &Load) -> Result<Self> {
         let mut router = Self::open(load.over)?;
         let wire = load.frame + if load.over == Over::Vxlan { 50 } else { 0 };

@@ -95,22 +95,19 @@ fn side_by_side(tracer: &Path, plan: &Plan, load: &Load) -> Result<Value> {
         "{:16} {:>28} {:>20} {:>20} {:>8} {:>8} {:>9} {:>8}",
         "program", "packets/s", "of untraced", "by CPU time", "CPU %", "MiB", "start ms", "stop ms"
     );
-    let none = rounds.first().map_or(&[][..], Vec::as_slice);
-    let mut rows = Vec::new();
-    for (who, rounds) in all.iter().zip(&rounds) {
-        rows.push(row(*who, rounds, none));
-    }
+    let rows: Vec<Value> = all
+        .iter()
+        .zip(&rounds)
+        .map(|(who, r)| row(*who, r))
+        .collect();
     Ok(json!({"load": load.to_string(), "rows": rows}))
 }
 
-/// Prints what one program did, each round against the untraced one beside it.
-fn row(who: Who, rounds: &[Round], none: &[Round]) -> Value {
+/// Prints what one program did, each round against the untraced ones around it.
+fn row(who: Who, rounds: &[Round]) -> Value {
     let of = |what: fn(&Round) -> f64| Spread::of(rounds.iter().map(what));
-    let beside = |what: fn(&Round) -> f64| {
-        Spread::of(rounds.iter().zip(none).map(|(r, n)| what(r) / what(n)))
-    };
-    let (rate, ratio) = (of(|r| r.rate), beside(|r| r.rate));
-    let by_cpu = beside(|r| r.per_cpu_second);
+    let (rate, ratio) = (of(|r| r.rate), of(|r| r.of_untraced));
+    let by_cpu = of(|r| r.of_untraced_cpu);
     let (cpu, memory) = (of(|r| r.cpu * 100.0), of(|r| r.memory_mib));
     let (start, stop) = (of(|r| r.start_ms), of(|r| r.stop_ms));
     println!(

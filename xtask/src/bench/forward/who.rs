@@ -85,6 +85,9 @@ pub(super) struct Round {
     /// The same for each second of CPU time of the sender, who also forwards: on a machine that does
     /// other work too it says more.
     pub(super) per_cpu_second: f64,
+    /// Both, as a share of what it was without a program, just before and just after.
+    pub(super) of_untraced: f64,
+    pub(super) of_untraced_cpu: f64,
     /// CPU time of the process while they did, as a share of one CPU.
     pub(super) cpu: f64,
     /// The most memory it had.
@@ -190,6 +193,8 @@ impl Who {
         Ok(Some(Running::Lines(process)))
     }
 
+    /// The speed of a machine that is shared changes within seconds: what a round is compared with is the mean
+    /// of two without a program around it, each half as long.
     pub(super) fn round(
         self,
         tracer: &Path,
@@ -197,6 +202,17 @@ impl Who {
         load: &Load,
         packets: u64,
     ) -> Result<Round> {
+        let alone = || Self::Nobody.once(tracer, router, load, packets / 2);
+        let before = alone()?;
+        let mut round = self.once(tracer, router, load, packets)?;
+        let after = alone()?;
+        round.of_untraced = round.rate / f64::midpoint(before.rate, after.rate);
+        round.of_untraced_cpu =
+            round.per_cpu_second / f64::midpoint(before.per_cpu_second, after.per_cpu_second);
+        Ok(round)
+    }
+
+    fn once(self, tracer: &Path, router: &Router, load: &Load, packets: u64) -> Result<Round> {
         let _floor = match self {
             Self::Floor => Some(Floor::attach(router.ns("n1")?, &["in", "out"])?),
             _ => None,

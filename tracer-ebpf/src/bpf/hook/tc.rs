@@ -37,8 +37,6 @@ fn tracer_egress(ctx: TcContext) -> i32 {
 #[inline(always)]
 fn egress(ctx: &TcContext) {
     count(Counter::Sent);
-    // SAFETY: the context of a tc program.
-    serve(unsafe { (*ctx.skb.skb).ifindex });
     let Some(w) = work(Hook::TcEgress) else {
         return;
     };
@@ -110,6 +108,9 @@ fn again(skb: *mut __sk_buff, w: &mut Work) -> bool {
 
 #[inline(always)]
 fn long_way(ctx: &TcContext, w: &mut Work) {
+    // a packet that takes the short way is not the first one at its device on this CPU
+    // SAFETY: the context of a tc program.
+    serve(unsafe { (*ctx.skb.skb).ifindex });
     let address = ctx.as_ptr() as u64;
     let Some(skb) = TcSkb::read(address, &mut w.skb) else {
         count(Counter::Unreadable);

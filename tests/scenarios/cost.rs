@@ -51,6 +51,10 @@ fn each_program_for_a_forwarded_packet() -> Result<()> {
             .context("no tracer_egress")?
             .runs;
         ensure!(egress > packets / 2, "most packets did not leave: {egress}");
+        // it runs once on each CPU at the beginning, and then where packets took the short way
+        let settled = programs.get("tracer_settle").context("no tracer_settle")?;
+        let cpus = std::thread::available_parallelism()?.get() as u64;
+        ensure!(settled.runs > cpus, "no packet took the short way");
         let total = total / egress;
         writeln!(
             out,

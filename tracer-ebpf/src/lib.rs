@@ -92,7 +92,7 @@ pub mod entries {
     /// Of the last lookups of tasks.
     pub const TASK_LOOKUPS: u32 = 4_096;
     /// Of the flows that each hook has seen moments ago, a power of two; on each CPU there are twice as many.
-    pub const RECENT_OF_HOOK: u32 = 512;
+    pub const RECENT_OF_HOOK: u32 = 1_024;
     /// Of these on each CPU: packets that come in, and packets that leave.
     pub const RECENT: u32 = RECENT_OF_HOOK * 2;
     /// Marks of lookups that a program was called for.

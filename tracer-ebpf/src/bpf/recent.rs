@@ -92,7 +92,7 @@ impl Sight {
         let now = clock();
         let counted = p.state == RECENT_COUNTED;
         if (counted && p.dst != dst) || p.nfct != nfct || now > p.until_ns {
-            tracer_settle(i);
+            tracer_settle_one(i);
             w.glimpse = *key;
             w.place = i + 1;
             return false;
@@ -178,7 +178,7 @@ fn fill(w: &mut Work, (dst, nfct): (u64, u64), now: u64, state: u16, undecided: 
 /// Adds what was counted in a place to the entry of its flow, and frees it.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub(super) extern "C" fn tracer_settle(i: u32) -> u32 {
+pub(super) extern "C" fn tracer_settle_one(i: u32) -> u32 {
     let Some(p) = recent(i) else { return 0 };
     let counted = p.state == RECENT_COUNTED && p.packets != 0;
     p.state = RECENT_FREE;

@@ -14,7 +14,7 @@ use zerocopy::FromBytes as _;
 use super::{Probe, ProbeError};
 
 /// The program that does it.
-pub(super) const SETTLE: &str = "tracer_settle_cpu";
+pub(super) const SETTLE: &str = "tracer_settle";
 /// A CPU that is found in the middle of a packet is asked again. A packet takes less than a microsecond, so
 /// that even one that does nothing else is found outside of it soon.
 const TRIES: u32 = 10_000;

@@ -10,14 +10,14 @@ use tracer_abi::{entries, recent::RECENT_FREE};
 
 use crate::bpf::{
     maps::{places, recent, work},
-    recent::tracer_settle,
+    recent::tracer_settle_one,
     work::Hook,
 };
 
 /// Arguments: the CPU whose places to empty, this one or one that is offline, and the number of the round,
 /// which is left in `PLACES` when that was done.
 #[raw_tracepoint]
-fn tracer_settle_cpu(ctx: RawTracePointContext) -> i32 {
+fn tracer_settle(ctx: RawTracePointContext) -> i32 {
     let (cpu, round) = (ctx.arg::<u64>(0) as u32, ctx.arg::<u64>(1) as u32);
     // SAFETY: a helper without arguments.
     if unsafe { bpf_get_smp_processor_id() } != cpu {
@@ -49,7 +49,7 @@ extern "C" fn tracer_settle_all(cpu: u32) -> u32 {
     for i in 0..entries::RECENT {
         let i = first.wrapping_add(i);
         if recent(i).is_some_and(|p| p.state != RECENT_FREE) {
-            tracer_settle(i);
+            tracer_settle_one(i);
         }
     }
     1
